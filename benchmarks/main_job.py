@@ -40,10 +40,11 @@ from m3d_sklearn import Herding, KCenter, M3DCondenser, Random, evaluate
 from m3d_sklearn.core.augmentation import MATCHING
 from m3d_sklearn.core.formation import mix
 from m3d_sklearn.core.kernels import make_kernel
-from m3d_sklearn.core.loop import FreshNetworks, Recipe
+from m3d_sklearn.core.loop import FreshNetworks
 from m3d_sklearn.core.mmd import mmd2, stack_classes
 from m3d_sklearn.core.networks import ConvNet, auto_network, build, embed
 from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.sampling import ClassPools, Scale
 
 Row = dict[str, Any]

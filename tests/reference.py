@@ -20,9 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3d_sklearn.core import augmentation
-from m3d_sklearn.core.loop import NetworkSource, Recipe, StepDraw, draw_step
+from m3d_sklearn.core.loop import NetworkSource
 from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.sampling import ClassPools
+from m3d_sklearn.core.step import StepDraw, draw_step
 
 MAX_DECODED = 200
 Steps = Iterable[tuple[StepDraw, nn.Module]]

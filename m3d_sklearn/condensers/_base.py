@@ -20,16 +20,12 @@ from m3d_sklearn._validation import (
 from m3d_sklearn.base import BaseCondenser, Result, Task, make_pools
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._starts import drawn_rows, given_rows
-from m3d_sklearn.core.loop import (
-    LOSS_EVERY,
-    FreshNetworks,
-    Objective,
-    Progress,
-    Recipe,
-    condense,
-)
+from m3d_sklearn.core.loop import FreshNetworks, Progress, condense
+from m3d_sklearn.core.devices import PRECISIONS
 from m3d_sklearn.core.networks import auto_network, embed
 from m3d_sklearn.core.randomness import borrowed_global_generators
+from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe, decoded_counts
+from m3d_sklearn.core.step import Objective
 from m3d_sklearn.progress import Bar, Callbacks, watching
 from m3d_sklearn.storage import plain
 
@@ -64,6 +60,7 @@ class MatchingCondenser(BaseCondenser):
         "schedule": [StrOptions({"auto", "cosine", "constant"})],
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "n_iter_no_change": [Interval(Integral, LOSS_EVERY, None, closed="left")],
+        "precision": [StrOptions({"auto", *PRECISIONS})],
         "verbose": ["verbose"],
     }
 
@@ -89,6 +86,8 @@ class MatchingCondenser(BaseCondenser):
             start = drawn_rows(init, pools, recipe, task.stream)
         else:
             start = given.to(task.device)
+        rows = sum(pools.batch_counts(recipe.batch_real)) + 3 * sum(decoded_counts(recipe))
+        networks.expect(recipe.max_iter * rows)
         run = _Run(task, recipe, self._resolved_params(task, network, init, recipe))
         with watching(*self._watchers(run)) as watch:
             outcome = condense(start, pools, recipe, objective, networks, task.stream, watch)
@@ -132,6 +131,7 @@ class MatchingCondenser(BaseCondenser):
             "learning_rate": recipe.learning_rate,
             "momentum": recipe.momentum,
             "schedule": recipe.schedule,
+            "precision": str(recipe.precision).removeprefix("torch."),
             "device": str(task.device),
             "random_state": plain(self.random_state),
         }

@@ -14,11 +14,12 @@ from m3d_sklearn.base import Task
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._base import MatchingCondenser
 from m3d_sklearn.core import augmentation as augmentations
-from m3d_sklearn.core.devices import is_accelerator
+from m3d_sklearn.core.devices import is_accelerator, resolve_precision
 from m3d_sklearn.core.kernels import Kernel, make_kernel
-from m3d_sklearn.core.loop import Batch, Objective, Recipe
 from m3d_sklearn.core.mmd import mmd2, stack_classes
 from m3d_sklearn.core.networks import embed
+from m3d_sklearn.core.recipe import Recipe
+from m3d_sklearn.core.step import Batch, Objective
 
 __all__ = ["M3DCondenser"]
 
@@ -35,8 +36,8 @@ class MMDObjective:
     def __call__(self, network: nn.Module, batch: Batch) -> Tensor:
         if batch.first not in self.real or not batch.same_real:
             with torch.no_grad():
-                self.real[batch.first] = embed(network, batch.real)
-        synthetic = embed(network, batch.synthetic)
+                self.real[batch.first] = embed(network, batch.real, batch.effort)
+        synthetic = embed(network, batch.synthetic, batch.effort)
         real, real_weights = stack_classes(self.real[batch.first], batch.real_counts)
         synthetic, weights = stack_classes(synthetic, batch.synthetic_counts)
         return mmd2(real, synthetic, self.kernel, real_weights, weights, whole=batch.whole)
@@ -90,7 +91,7 @@ class M3DCondenser(MatchingCondenser):
         selector or condenser, or rows to go on from. "auto" is "mix" where factor is above
         1, else "real".
     max_iter : int, default="auto"
-        Iterations. "auto" is 500 for tables and 300 for small images; for images of 28
+        Iterations. "auto" is 500 for tables and 150 for small images; for images of 28
         pixels or more 300 on a CPU and 3,000 on a GPU.
     max_time : float, default=None
         Seconds after which to stop; the rate falls to zero by then. Results then depend on
@@ -115,6 +116,9 @@ class M3DCondenser(MatchingCondenser):
         before by this fraction. None never stops early.
     n_iter_no_change : int, default=100
         Iterations of such a window, 10 or more. Only read where `tol` is set.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the network's passes; kernels and steps are in float32 throughout. "auto" is
+        bfloat16 on CUDA devices that compute in it, and float32 elsewhere.
     device : str or torch.device, default="auto"
         "auto" takes CUDA, then Apple's MPS, then the CPU.
     random_state : int, RandomState or None, default=None
@@ -213,6 +217,7 @@ class M3DCondenser(MatchingCondenser):
         schedule: str = "auto",
         tol: float | None = None,
         n_iter_no_change: int = 100,
+        precision: str = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -236,6 +241,7 @@ class M3DCondenser(MatchingCondenser):
         self.schedule = schedule
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
+        self.precision = precision
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -272,6 +278,7 @@ class M3DCondenser(MatchingCondenser):
             max_time=self.max_time,
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
+            precision=resolve_precision(self.precision, task.device),
             factor=int(chosen["factor"]),
             max_iter=int(chosen["max_iter"]),
             batch_real=int(chosen["batch_real"]),

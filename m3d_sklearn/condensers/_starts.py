@@ -11,8 +11,8 @@ from torch import Tensor
 
 from m3d_sklearn.base import Task
 from m3d_sklearn.core import formation
-from m3d_sklearn.core.loop import Recipe
 from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.sampling import ClassPools
 
 __all__ = ["drawn_rows", "given_rows"]

@@ -17,96 +17,18 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from m3d_sklearn.core import augmentation, formation
-from m3d_sklearn.core.augmentation import Draw, Policy
-from m3d_sklearn.core.devices import working_memory
-from m3d_sklearn.core.networks import NetworkSpec, build, redraw_
-from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
+from m3d_sklearn.core.networks import NetworkSpec, build, compile_where_it_pays, redraw_
+from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe
 from m3d_sklearn.core.sampling import ClassPools
+from m3d_sklearn.core.step import Gradient, Objective, draw_step
 
-__all__ = ["Batch", "FreshNetworks", "Outcome", "Recipe", "StepDraw", "condense", "draw_step"]
-
-MAX_DECODED = 200  # decoded rows of a class in one step, as published
-LOSS_EVERY = 10  # iterations between two looks at the whole loss
-BYTES_PER_PIXEL = 128 * 4 * 6  # six activations of 128 channels in float32, kept for the gradient
-BYTES_PER_PAIR = 4 * 8  # of real and decoded rows, in the kernel
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Resolved settings of one run: no "auto" left.
-
-    Attributes
-    ----------
-    counts : list of int
-        Stored rows of each class.
-    factor : int
-    policy : sequence of augmentation operations
-    batch_real : int
-        Real rows drawn of each class, fewer where a class has fewer.
-    optimizer : {"adam", "sgd"}
-    learning_rate : float
-        In units of :class:`~m3d_sklearn.core.sampling.Scale`.
-    momentum : float
-        Of SGD, or Adam's β₁.
-    schedule : {"cosine", "constant"}
-    max_iter : int
-    max_time : float or None
-        Seconds.
-    tol : float or None
-        Stop when the mean loss of `n_iter_no_change` iterations is not below the best
-        such mean by this fraction of it.
-    n_iter_no_change : int
-        At least LOSS_EVERY, so that a window holds a loss.
-    """
-
-    counts: list[int]
-    factor: int
-    policy: Policy
-    batch_real: int
-    optimizer: str
-    learning_rate: float
-    momentum: float
-    schedule: str
-    max_iter: int
-    max_time: float | None = None
-    tol: float | None = None
-    n_iter_no_change: int = 100
-
-
-class Batch(NamedTuple):
-    """What an objective sees: augmented, normalised rows, class after class."""
-
-    real: Tensor
-    real_counts: list[int]
-    synthetic: Tensor
-    synthetic_counts: list[int]
-    first: int = 0
-    """Number of the first class, by which an objective may keep what it has worked out."""
-    whole: bool = True
-    """Whether the loss's value will be looked at: if not, what has no gradient may be left out."""
-    same_real: bool = False
-    """Whether network and real rows of these classes are those of the last call, to the bit."""
-
-
-class StepDraw(NamedTuple):
-    """All random choices of one iteration but the network's weights."""
-
-    real: Tensor
-    decoded: Tensor | None
-    augmentation: list[Draw]
-
-
-class Objective(Protocol):
-    """Loss of each class, (C,), differentiable in ``batch.synthetic``."""
-
-    def __call__(self, network: nn.Module, batch: Batch) -> Tensor: ...
+__all__ = ["FreshNetworks", "Outcome", "Progress", "condense"]
 
 
 class NetworkSource(Protocol):
@@ -133,6 +55,11 @@ class FreshNetworks:
         self.every = every
         self.network = build(network, input_shape, n_outputs, stream).train()
         self.network.requires_grad_(False)
+        self.input_shape = input_shape
+
+    def expect(self, rows: float) -> None:
+        """Compile for a run that will send `rows` rows through, where that pays."""
+        compile_where_it_pays(self.network, self.input_shape, rows, self.stream.device)
 
     def __call__(self, iteration: int) -> tuple[nn.Module, bool]:
         new = iteration % self.every == 0
@@ -175,90 +102,6 @@ class Outcome(NamedTuple):
     losses: list[float]
     n_iter: int
     seconds: float
-
-
-def decoded_counts(recipe: Recipe) -> list[int]:
-    """Decoded rows of each class that take part in a step."""
-    return [min(count * recipe.factor**2, MAX_DECODED) for count in recipe.counts]
-
-
-def draw_step(pools: ClassPools, recipe: Recipe, stream: Stream) -> StepDraw:
-    """Make every random choice of one iteration."""
-    real = pools.draw(recipe.batch_real, stream)
-    decoded = None
-    totals = [count * recipe.factor**2 for count in recipe.counts]
-    if max(totals) > MAX_DECODED:
-        first, kept = 0, []
-        for total in totals:
-            chosen = stream.permutation(total)[:MAX_DECODED]
-            kept.append(chosen.sort().values + first)
-            first += total
-        decoded = torch.cat(kept)
-    size = pools.sample_shape[1:]
-    drawn = augmentation.draw(recipe.policy, len(recipe.counts), size, stream)
-    return StepDraw(real, decoded, drawn)
-
-
-class Part(NamedTuple):
-    """Neighbouring classes that go through the network together, and where their rows are."""
-
-    classes: slice
-    stored: slice
-    real: slice
-    decoded: slice
-
-
-def split_classes(pools: ClassPools, recipe: Recipe, memory: float) -> list[Part]:
-    """Share out the classes, so that a part's activations take about `memory` bytes.
-
-    A class is never divided. The estimate is of the widest network here. On a CPU `memory`
-    is fixed, so parts, and with them the last bits, are a function of shapes alone.
-    """
-    pixels = math.prod(pools.sample_shape[1:])
-    real, decoded = pools.batch_counts(recipe.batch_real), decoded_counts(recipe)
-    parts: list[Part] = []
-    first, spent = 0, 0.0
-    starts = [[0, *accumulate(counts)] for counts in (recipe.counts, real, decoded)]
-
-    def close(last: int) -> None:
-        parts.append(Part(slice(first, last), *(slice(s[first], s[last]) for s in starts)))
-
-    for c, (n, m) in enumerate(zip(real, decoded, strict=True)):
-        need = (n + m) * pixels * BYTES_PER_PIXEL + (n + m) ** 2 * BYTES_PER_PAIR
-        if c > first and spent + need > memory:
-            close(c)
-            first, spent = c, 0.0
-        spent += need
-    close(len(real))
-    return parts
-
-
-def make_batch(
-    stored: Tensor, part: Part, drawn: StepDraw, pools: ClassPools, recipe: Recipe
-) -> Batch:
-    """Decode a part's stored rows, take its real ones, and augment both by the same draws."""
-    synthetic = formation.decode(stored, recipe.factor)
-    if drawn.decoded is not None:
-        synthetic = synthetic[drawn.decoded[part.decoded] - part.stored.start * recipe.factor**2]
-    own = [draw._replace(numbers=draw.numbers[part.classes]) for draw in drawn.augmentation]
-
-    def augmented(rows: Tensor, counts: list[int]) -> Tensor:
-        rows = pools.scale.normalise(rows)
-        if not own:
-            return rows
-        sizes = torch.tensor(counts, device=rows.device)
-        group = torch.arange(len(counts), device=rows.device).repeat_interleave(sizes)
-        return augmentation.apply(rows, own, group)
-
-    real_counts = pools.batch_counts(recipe.batch_real)[part.classes]
-    synthetic_counts = decoded_counts(recipe)[part.classes]
-    return Batch(
-        augmented(pools.take(drawn.real[part.real]), real_counts),
-        real_counts,
-        augmented(synthetic, synthetic_counts),
-        synthetic_counts,
-        part.classes.start,
-    )
 
 
 class Plateau:
@@ -332,7 +175,7 @@ def condense(
     rows = start.clone()
     rows.grad = torch.zeros_like(rows)
     optimizer = make_optimizer(rows, recipe)
-    parts = split_classes(pools, recipe, working_memory(rows.device))
+    gradient = Gradient(pools, recipe, objective, stream)
     progress, plateau = Progress(rows), Plateau(recipe)
     # Small classes without augmentation give the same real rows every time.
     fixed_real = not recipe.policy and max(pools.sizes) <= recipe.batch_real
@@ -340,22 +183,14 @@ def condense(
         drawn = draw_step(pools, recipe, stream)
         network, new = networks(iteration)
         look = iteration % LOSS_EVERY == 0
-        losses = []
-        for part in parts:
-            stored = rows[part.stored].detach().requires_grad_(True)
-            batch = make_batch(stored, part, drawn, pools, recipe)
-            batch = batch._replace(whole=look, same_real=fixed_real and not new)
-            with borrowed_global_generators(stream):  # dropout draws from nowhere else
-                loss = objective(network, batch)
-            (rows.grad[part.stored],) = torch.autograd.grad(loss.sum(), stored)
-            losses.append(loss.detach())
+        losses = gradient(rows, network, drawn, whole=look, same_real=fixed_real and not new)
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * rate_factor(recipe.schedule, done)
         optimizer.step()
         pools.scale.clamp_(rows)
         progress.n_iter += 1
         if look:
-            progress.losses.append(torch.cat(losses).mean())
+            progress.losses.append(losses.mean())
         stop = watch is not None and watch(progress)
         if plateau.reached(progress) or stop:
             break

@@ -12,16 +12,33 @@ import itertools
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
-from m3d_sklearn.core.devices import is_accelerator
+from m3d_sklearn.core import compiling
+from m3d_sklearn.core.compiling import Compiled
+from m3d_sklearn.core.cpu.convnet import Passes, compiled_passes, features
+from m3d_sklearn.core.cpu.weights import BlockWeights
+from m3d_sklearn.core.devices import autocast, is_accelerator, keep_freed_memory
 from m3d_sklearn.core.layers import instance_norm, need_images
 from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
 
-__all__ = ["MLP", "NETWORKS", "ConvNet", "auto_network", "build", "embed", "redraw_"]
+__all__ = [
+    "MLP",
+    "NETWORKS",
+    "ConvNet",
+    "Effort",
+    "auto_network",
+    "build",
+    "compile_where_it_pays",
+    "embed",
+    "forward_flop",
+    "redraw_",
+]
 
 # What measures fastest on a CPU: 16 images of 16 to 32 pixels a side, more of smaller ones,
 # and fewer of larger ones, whose activations would take too much memory.
@@ -49,10 +66,18 @@ class ConvNet(nn.Module):
         Blocks, each halving the sides. None takes 3 for images of 28 pixels or more, and
         below as many as leave 4×4 places: 2 from 16 pixels on, else 1.
 
+    Attributes
+    ----------
+    passes : Passes
+        How features are computed on a CPU: eagerly, or compiled.
+
     Notes
     -----
     28-pixel images are padded by 3 in the first convolution, to 32, as in the field.
     For 32×32×3 and 10 classes: 320,010 parameters, 2,048 features.
+
+    On a CPU features come from ``core/cpu``, on other devices from the modules; the two
+    differ by rounding alone. Those of a CPU can be differentiated once.
     """
 
     def __init__(
@@ -86,10 +111,16 @@ class ConvNet(nn.Module):
             channels = width
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(width * size[0] * size[1], n_outputs)
+        self.passes = Passes()
 
     def embed(self, x: Tensor) -> Tensor:
         """Features of the last block, (n, width·h·w)."""
-        return self.blocks(x).flatten(1)
+        if is_accelerator(x.device) or torch.is_autocast_enabled(x.device.type):
+            return self.blocks(x).flatten(1)
+        keep_freed_memory()
+        parts = zip(self.blocks[::4], self.blocks[1::4], strict=True)
+        blocks = [BlockWeights(c.weight, n.weight, n.bias, c.padding[0]) for c, n in parts]
+        return features(x, blocks, rows_in_cache(x), self.passes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.embed(x))
@@ -250,16 +281,78 @@ def _sees_batches(network: nn.Module) -> bool:
     )
 
 
-def embed(network: nn.Module, x: Tensor) -> Tensor:
+class Effort(NamedTuple):
+    """How features are computed: what changes their cost and rounding, and nothing else.
+
+    Attributes
+    ----------
+    precision : torch.dtype
+        float32 or bfloat16.
+    rows : int or None
+        On an accelerator, the most images whose activations are in memory together: more
+        go through twice, once for their features and again, in parts, for the gradient.
+    """
+
+    precision: torch.dtype = torch.float32
+    rows: int | None = None
+
+
+def embed(network: nn.Module, x: Tensor, effort: Effort | None = None) -> Tensor:
     """Features of a network, (n, d): its ``embed`` where it has one, else its output.
 
     On a CPU the rows go through in chunks whose activations stay in cache. The chunk is a
     function of shapes alone, so results repeat.
     """
-    features = getattr(network, "embed", network)
-    if x.ndim != 4 or is_accelerator(x.device) or _sees_batches(network):
-        return features(x).flatten(1)
-    pixels = x.shape[2] * x.shape[3]
-    if pixels >= CHANNELS_LAST:
+    effort = effort or Effort()
+    compiled = getattr(network, "compiled", None)
+    own = compiled or getattr(network, "embed", network)
+
+    def pass_through(rows: Tensor) -> Tensor:
+        with autocast(x.device, effort.precision):
+            return own(rows).flatten(1).to(x.dtype)
+
+    if x.ndim == 4 and (is_accelerator(x.device) or x.shape[2] * x.shape[3] >= CHANNELS_LAST):
         x = x.contiguous(memory_format=torch.channels_last)
-    return torch.cat([features(chunk).flatten(1) for chunk in x.split(rows_in_cache(x))])
+    if x.ndim != 4 or _sees_batches(network):
+        return pass_through(x)
+    if is_accelerator(x.device):
+        return _in_turn(pass_through, x, effort.rows)
+    if isinstance(network, ConvNet):  # which has its own chunks
+        return pass_through(x)
+    return torch.cat([pass_through(chunk) for chunk in x.split(rows_in_cache(x))])
+
+
+def _in_turn(pass_through: Callable[[Tensor], Tensor], x: Tensor, rows: int | None) -> Tensor:
+    """Features, with no more than `rows` images' activations in memory."""
+    if rows is None or len(x) <= rows:
+        return pass_through(x)
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return torch.cat([pass_through(part) for part in x.split(rows)])
+    parts = [checkpoint(pass_through, part, use_reentrant=False) for part in x.split(rows)]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def forward_flop(network: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> float:
+    """Floating-point operations of one row's features, as the device does them."""
+    with FlopCounterMode(display=False) as counter:
+        embed(network, torch.zeros(1, *input_shape, device=device))
+    return float(counter.get_total_flops())
+
+
+def compile_where_it_pays(
+    network: nn.Module, input_shape: tuple[int, ...], rows: float, device: torch.device
+) -> None:
+    """Compile a network's passes, for a run that sends `rows` rows through it in all.
+
+    A CPU has compiled passes for ConvNet alone; tables need none.
+    """
+    on_cpu = not is_accelerator(device)
+    if len(input_shape) != 3 or (on_cpu and not isinstance(network, ConvNet)):
+        return
+    if not compiling.pays(rows * forward_flop(network, input_shape, device), device):
+        return
+    if on_cpu:
+        network.passes = compiled_passes()
+    else:
+        network.compiled = Compiled(getattr(network, "embed", network.forward))

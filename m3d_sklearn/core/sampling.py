@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
+from m3d_sklearn.core.devices import upload
 from m3d_sklearn.core.randomness import Stream
 
-__all__ = ["ClassPools", "Scale"]
+__all__ = ["ClassPools", "Scale", "range_numbers"]
+
+RANDOM_KEYS = 2**40  # of the keys that shuffle: two alike are too rare to matter
 
 
 @dataclass(frozen=True)
@@ -67,18 +71,18 @@ class ClassPools:
 
     Notes
     -----
-    A draw costs what it draws, whatever n: a class is shuffled once per pass over it.
+    A class is shuffled once per pass over it, so a draw costs what it draws, whatever n.
+    All classes are drawn at once: launches do not grow with their number.
     """
 
     def __init__(self, rows: Tensor, labels: Tensor, n_classes: int, scale: Scale) -> None:
         self.rows = rows
         self.scale = scale
-        order = torch.argsort(labels, stable=True)
-        sizes = torch.bincount(labels, minlength=n_classes).tolist()
-        self.members = list(order.split(sizes))
-        self.sizes = sizes
-        self._shuffled: list[Tensor] = list(self.members)
-        self._used = list(sizes)  # so that the first draw shuffles
+        self.members = torch.argsort(labels, stable=True)
+        self.sizes: list[int] = torch.bincount(labels, minlength=n_classes).tolist()
+        self._first = list(accumulate(self.sizes, initial=0))[:-1]
+        self._shuffled = self.members.clone()
+        self._used = list(self.sizes)  # so that the first draw shuffles
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -90,28 +94,55 @@ class ClassPools:
 
     def draw(self, batch: int, stream: Stream) -> Tensor:
         """Row numbers, class after class, without repeats within a pass over a class."""
-        drawn = []
-        for c, size in enumerate(self.sizes):
-            take = min(batch, size)
-            if take == size:
-                drawn.append(self.members[c])
-                continue
-            if self._used[c] + take > size:
-                self._shuffled[c] = self.members[c][stream.permutation(size)]
-                self._used[c] = 0
-            drawn.append(self._shuffled[c][self._used[c] : self._used[c] + take])
-            self._used[c] += take
-        return torch.cat(drawn)
+        counts = self.batch_counts(batch)
+        # A class that is taken whole needs no order.
+        partly = [c for c, size in enumerate(self.sizes) if counts[c] < size]
+        over = [c for c in partly if self._used[c] + counts[c] > self.sizes[c]]
+        if over:
+            self._shuffle(over, stream)
+        starts = list(self._first)
+        for c in partly:
+            starts[c] += self._used[c]
+            self._used[c] += counts[c]
+        return self._shuffled[_ranges(starts, counts, self.rows.device)]
+
+    def _shuffle(self, classes: list[int], stream: Stream) -> None:
+        """Put the members of some classes in a new random order."""
+        sizes = [self.sizes[c] for c in classes]
+        places = _ranges([self._first[c] for c in classes], sizes, self.rows.device)
+        keys = stream.integers(0, RANDOM_KEYS, len(places))
+        keys += range_numbers(sizes, self.rows.device) * RANDOM_KEYS  # a class stays together
+        self._shuffled[places] = self.members[places[keys.argsort()]]
+        for c in classes:
+            self._used[c] = 0
 
     def pick(self, counts: list[int], stream: Stream) -> Tensor:
         """`counts[c]` rows of each class, with repeats only where a class is too small."""
         picked = []
-        for members, count in zip(self.members, counts, strict=True):
-            passes = -(-count // len(members))
-            order = torch.cat([stream.permutation(len(members)) for _ in range(passes)])
-            picked.append(members[order[:count]])
+        for first, size, count in zip(self._first, self.sizes, counts, strict=True):
+            passes = -(-count // size)
+            order = torch.cat([stream.permutation(size) for _ in range(passes)])
+            picked.append(self.members[first + order[:count]])
         return torch.cat(picked)
 
     def take(self, index: Tensor) -> Tensor:
         """Rows by number, in units."""
         return self.scale.to_units(self.rows[index])
+
+
+def range_numbers(counts: list[int], device: torch.device) -> Tensor:
+    """0, 0, ..., 1, 1, ...: the number of the range that each place belongs to."""
+    if len(set(counts)) == 1:
+        return torch.arange(len(counts), device=device).repeat_interleave(counts[0])
+    sizes = upload(counts, device)
+    return torch.arange(len(counts), device=device).repeat_interleave(
+        sizes, output_size=sum(counts)
+    )
+
+
+def _ranges(starts: list[int], counts: list[int], device: torch.device) -> Tensor:
+    """starts[0], starts[0] + 1, ... of counts[0] numbers, then those of the next range."""
+    total = sum(counts)
+    before = accumulate(counts, initial=0)
+    shifts = upload([s - b for s, b in zip(starts, before, strict=False)], device)
+    return torch.arange(total, device=device) + shifts[range_numbers(counts, device)]

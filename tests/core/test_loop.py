@@ -19,10 +19,12 @@ from torch import nn
 from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.core import augmentation, loop
 from m3d_sklearn.core.kernels import make_kernel
-from m3d_sklearn.core.loop import FreshNetworks, Progress, Recipe, condense, draw_step
+from m3d_sklearn.core.loop import FreshNetworks, Progress, condense
 from m3d_sklearn.core.networks import MLP, ConvNet
 from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.sampling import ClassPools, Scale
+from m3d_sklearn.core.step import draw_step
 
 CPU = torch.device("cpu")
 INF = math.inf
@@ -198,7 +200,7 @@ def test_subset_of_the_decoded_rows():
     problem = crowded()
     pools, _, stream = problem.fresh()
     draws = [draw_step(pools, problem.recipe, stream).decoded for _ in range(2)]
-    assert loop.decoded_counts(problem.recipe) == [200, 8, 4]
+    assert decoded_counts(problem.recipe) == [200, 8, 4]
     for decoded in draws:
         first, second, third = decoded.split([200, 8, 4])
         assert len(set(first.tolist())) == 200
@@ -505,7 +507,7 @@ def test_condensing_lowers_the_loss():
 def test_parts_hold_every_row_once(memory):
     problem = Problem((7, 3, 5, 5), (2, 1, 3, 2), factor=2, batch_real=4)
     pools, _, _ = problem.fresh()
-    parts = loop.split_classes(pools, problem.recipe, memory)
+    parts = split_classes(pools, problem.recipe, memory, torch.device("cpu"))
     for field, total in (("classes", 4), ("stored", 8), ("real", 15), ("decoded", 32)):
         ends = [(getattr(part, field).start, getattr(part, field).stop) for part in parts]
         assert ends[0][0] == 0

@@ -1,0 +1,93 @@
+"""torch.compile where it pays, and the plain function where it cannot be had."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from m3d_sklearn.core.devices import is_accelerator
+
+__all__ = ["Compiled", "pays"]
+
+# Compiling takes half a minute. On a CPU it halves the time of about as much arithmetic as
+# two cores do in two minutes; a GPU does far more in that time.
+WORTH_FLOP = {"cpu": 15e12, "accelerator": 500e12}
+MOST_SHAPES = 16
+
+
+def pays(flop: float, device: torch.device) -> bool:
+    """Whether a run of this much arithmetic is long enough to compile for."""
+    return flop >= WORTH_FLOP["accelerator" if is_accelerator(device) else "cpu"]
+
+
+class Compiled:
+    """A function compiled for each shape of its arguments.
+
+    Where no compiler is found, or compiling fails, the function runs as it is; so it does
+    for shapes beyond the first few, which would cost more to compile than they save.
+
+    Parameters
+    ----------
+    function : callable
+        Of tensors, and other values that can be compared.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.by_shape: dict[Any, Callable[..., Any]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        key = _shapes(arguments), torch.is_grad_enabled(), _autocast(arguments)
+        if key in self.by_shape:
+            return self.by_shape[key](*arguments)
+        if len(self.by_shape) >= MOST_SHAPES:
+            return self.function(*arguments)
+        compiled = _compile(self.function, arguments)
+        try:
+            result = compiled(*arguments)
+        except Exception:
+            # Compilers fail in many ways. Where the function itself is at fault it fails again.
+            compiled = self.function
+            result = compiled(*arguments)
+        self.by_shape[key] = compiled
+        return result
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return [t for item in value for t in _tensors(item)] if isinstance(value, tuple) else []
+
+
+def _shapes(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.stride(), value.dtype, value.device, value.requires_grad
+    return tuple(map(_shapes, value)) if isinstance(value, tuple) else value
+
+
+def _autocast(arguments: tuple[Any, ...]) -> Any:
+    kinds = {tensor.device.type for tensor in _tensors(arguments)}
+    return tuple((k, torch.is_autocast_enabled(k), torch.get_autocast_dtype(k)) for k in kinds)
+
+
+def _compile(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[..., Any]:
+    # A code object of its own, because torch counts recompilations by it and gives up
+    # without a word after the eighth.
+    plain = getattr(function, "__func__", function)
+    own = types.FunctionType(
+        plain.__code__.replace(),
+        plain.__globals__,
+        plain.__name__,
+        plain.__defaults__,
+        plain.__closure__,
+    )
+    if plain is not function:  # a method
+        own = types.MethodType(own, function.__self__)
+    on_cpu = all(tensor.device.type == "cpu" for tensor in _tensors(arguments))
+    # One compiling thread starts no worker processes inside a user's program.
+    options = {"compile_threads": 1} if on_cpu else None
+    return torch.compile(own, dynamic=False, options=options)

@@ -1,0 +1,1 @@
+"""ConvNet's passes written for a CPU's caches, where torch's own modules are slow."""

@@ -1,0 +1,151 @@
+"""ConvNet's features on a CPU, chunk by chunk, eagerly or compiled.
+
+Rows go through in chunks whose activations stay in cache. Compiled, a chunk always has the
+same number of rows, padded with zeros, so that the code meets one shape alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from m3d_sklearn.core.compiling import Compiled
+from m3d_sklearn.core.cpu.patch_block import patch_block, patch_block_gradient
+from m3d_sklearn.core.cpu.weights import BlockWeights, few_channels, prepared
+from m3d_sklearn.core.cpu.wide_block import wide_block, wide_block_gradient
+
+__all__ = ["Passes", "compiled_passes", "features"]
+
+Weights = tuple[BlockWeights, ...]
+
+
+def forward_keeping(x: Tensor, weights: Weights) -> tuple[Tensor, tuple[Any, ...]]:
+    """All blocks, (n, c, h, w) to (n, h', w', c'), and what their gradients need."""
+    everything = []
+    for place, own in enumerate(weights):
+        if place == 0 and few_channels(own):
+            x, kept = patch_block(x, own)
+        else:
+            x, kept = wide_block(x if place else x.permute(0, 2, 3, 1).contiguous(), own)
+        everything.append(kept)
+    return x, tuple(everything)
+
+
+def forward(x: Tensor, weights: Weights) -> Tensor:
+    """All blocks, (n, c, h, w) to (n, h', w', c')."""
+    return forward_keeping(x, weights)[0]
+
+
+def backward(
+    gradient: Tensor,
+    everything: tuple[Any, ...],
+    weights: Weights,
+    size: tuple[int, int],
+    by_input: bool,
+    by_weights: bool,
+) -> tuple[Tensor | None, tuple[Tensor, ...]]:
+    """Gradients by the images and by every block's convolution, scale and shift."""
+    by_parameters: tuple[Tensor, ...] = ()
+    for place in reversed(range(len(weights))):
+        kept, own = everything[place], weights[place]
+        if place == 0 and few_channels(own):
+            gradient, mine = patch_block_gradient(gradient, kept, own, size, by_input, by_weights)
+        else:
+            further = by_input or place > 0
+            gradient, mine = wide_block_gradient(gradient, kept, own, further, by_weights)
+            if place == 0 and gradient is not None:
+                gradient = gradient.permute(0, 3, 1, 2)
+        by_parameters = (mine or ()) + by_parameters
+    return gradient, by_parameters
+
+
+class Passes(NamedTuple):
+    """The three functions above, as they are or compiled."""
+
+    forward: Callable[..., Any] = forward
+    forward_keeping: Callable[..., Any] = forward_keeping
+    backward: Callable[..., Any] = backward
+    whole_chunks: bool = False
+
+
+@functools.cache
+def compiled_passes() -> Passes:
+    """Compiled once a process and shape."""
+    return Passes(Compiled(forward), Compiled(forward_keeping), Compiled(backward), True)
+
+
+class _Features(torch.autograd.Function):
+    """All chunks of a batch through all blocks; differentiable once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, chunk: int, passes: Passes, paddings: tuple[int, ...], *values: Tensor
+    ) -> Tensor:
+        blocks = [BlockWeights(*values[3 * i : 3 * i + 3], p) for i, p in enumerate(paddings)]
+        differentiable = any(ctx.needs_input_grad)
+        weights = prepared(blocks, x.shape[2:], differentiable)
+        chunks = _chunks(x.detach(), chunk, passes.whole_chunks)
+        if not differentiable:
+            return torch.cat([passes.forward(part, weights) for part in chunks])[: len(x)]
+        outputs, ctx.kept = [], []
+        for part in chunks:
+            output, kept = passes.forward_keeping(part, weights)
+            outputs.append(output)
+            ctx.kept.append(kept)
+        ctx.settings = x.shape, chunk, passes, weights
+        return torch.cat(outputs)[: len(x)]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+        shape, chunk, passes, weights = ctx.settings
+        by_input, by_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[4:])
+        images, totals = [], None
+        parts = _chunks(gradient, chunk, passes.whole_chunks)
+        for part, kept in zip(parts, ctx.kept, strict=True):
+            image, own = passes.backward(
+                part, kept, weights, tuple(shape[2:]), by_input, by_weights
+            )
+            images.append(image)
+            totals = own if totals is None else [a + b for a, b in zip(totals, own, strict=True)]
+        by_x = torch.cat(images)[: shape[0]] if by_input else None
+        by_values = totals if by_weights else [None] * (3 * len(weights))
+        return by_x, None, None, None, *by_values
+
+
+def _chunks(rows: Tensor, chunk: int, whole: bool) -> list[Tensor]:
+    """Contiguous chunks of rows, the last filled up with zeros where `whole` is asked for."""
+    parts = [part.contiguous() for part in rows.split(chunk)]
+    missing = chunk - len(parts[-1])
+    if whole and missing:
+        parts[-1] = F.pad(parts[-1], (0, 0, 0, 0, 0, 0, 0, missing))
+    return parts
+
+
+def features(x: Tensor, blocks: Sequence[BlockWeights], chunk: int, passes: Passes) -> Tensor:
+    """Features of images after all blocks.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, c, h, w)
+    blocks : sequence of BlockWeights
+    chunk : int
+        Rows that go through together.
+    passes : Passes
+
+    Returns
+    -------
+    Tensor of shape (n, c'·h'·w')
+        In the order of ``flatten`` of (n, c', h', w'). Differentiable once, by images and
+        weights.
+    """
+    values = [value for own in blocks for value in own[:3]]
+    paddings = tuple(own.padding for own in blocks)
+    maps = _Features.apply(x, chunk, passes, paddings, *values)
+    return maps.permute(0, 3, 1, 2).flatten(1)

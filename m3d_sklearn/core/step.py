@@ -1,0 +1,196 @@
+"""One iteration of the loop: its draws, its batches, and the gradient of the stored rows."""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from m3d_sklearn.core import augmentation, formation
+from m3d_sklearn.core.augmentation import Draw
+from m3d_sklearn.core.devices import is_accelerator, out_of_memory, upload, working_memory
+from m3d_sklearn.core.networks import Effort
+from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
+from m3d_sklearn.core.recipe import MAX_DECODED, Recipe, decoded_counts
+from m3d_sklearn.core.sampling import ClassPools, range_numbers
+
+__all__ = ["Batch", "Gradient", "Objective", "StepDraw", "draw_step"]
+
+BYTES_PER_PIXEL = 128 * 4 * 6  # six activations of 128 channels in float32, kept for the gradient
+BYTES_PER_PAIR = 4 * 8  # of real and decoded rows, in the kernel
+
+
+class Batch(NamedTuple):
+    """What an objective sees: augmented, normalised rows, class after class."""
+
+    real: Tensor
+    real_counts: list[int]
+    synthetic: Tensor
+    synthetic_counts: list[int]
+    first: int = 0
+    """Number of the first class, by which an objective may keep what it has worked out."""
+    whole: bool = True
+    """Whether the loss's value will be looked at: if not, what has no gradient may be left out."""
+    same_real: bool = False
+    """Whether network and real rows of these classes are those of the last call, to the bit."""
+    effort: Effort = Effort()
+    """Precision of the passes, and how many images may be in memory together."""
+
+
+class StepDraw(NamedTuple):
+    """All random choices of one iteration but the network's weights."""
+
+    real: Tensor
+    decoded: Tensor | None
+    augmentation: list[Draw]
+
+
+class Objective(Protocol):
+    """Loss of each class, (C,), differentiable in ``batch.synthetic``."""
+
+    def __call__(self, network: nn.Module, batch: Batch) -> Tensor: ...
+
+
+def draw_step(pools: ClassPools, recipe: Recipe, stream: Stream) -> StepDraw:
+    """Make every random choice of one iteration."""
+    real = pools.draw(recipe.batch_real, stream)
+    totals = [count * recipe.factor**2 for count in recipe.counts]
+    decoded = _draw_decoded(totals, stream) if max(totals) > MAX_DECODED else None
+    size = pools.sample_shape[1:]
+    drawn = augmentation.draw(recipe.policy, len(recipe.counts), size, stream)
+    return StepDraw(real, decoded, drawn)
+
+
+def _draw_decoded(totals: list[int], stream: Stream) -> Tensor:
+    """MAX_DECODED of each class's decoded rows, in their order; all where there are fewer."""
+    longest, device = max(totals), stream.device
+    keys = stream.uniform(len(totals), longest)
+    if min(totals) < longest:
+        sizes = upload(totals, device)
+        keys.masked_fill_(torch.arange(longest, device=device) >= sizes[:, None], math.inf)
+    chosen = keys.topk(MAX_DECODED, largest=False).indices.sort().values
+    first = upload(list(accumulate(totals, initial=0))[:-1], device)
+    chosen = (chosen + first[:, None]).flatten()
+    if min(totals) >= MAX_DECODED:
+        return chosen
+    # A shorter class's own places come first in its row, and padding after them.
+    kept = [min(total, MAX_DECODED) for total in totals]
+    places = [c * MAX_DECODED + i for c, count in enumerate(kept) for i in range(count)]
+    return chosen[upload(places, device)]
+
+
+class Part(NamedTuple):
+    """Neighbouring classes that go through the network together, and where their rows are."""
+
+    classes: slice
+    stored: slice
+    real: slice
+    decoded: slice
+    effort: Effort
+
+
+def split_classes(
+    pools: ClassPools, recipe: Recipe, memory: float, device: torch.device
+) -> list[Part]:
+    """Share out the classes, so that a part's activations take about `memory` bytes.
+
+    A class is never divided; where one alone takes more, its images go through the network
+    in turn. The estimate is of the widest network here. On a CPU `memory` is fixed, so
+    parts, and with them the last bits, are a function of shapes alone.
+    """
+    image = math.prod(pools.sample_shape[1:]) * BYTES_PER_PIXEL
+    real, decoded = pools.batch_counts(recipe.batch_real), decoded_counts(recipe)
+    starts = [[0, *accumulate(counts)] for counts in (recipe.counts, real, decoded)]
+    # A CPU's passes keep less, and bound it by their own chunks.
+    rows = max(1, int(memory / image)) if is_accelerator(device) else None
+    effort = Effort(recipe.precision, rows)
+    parts: list[Part] = []
+    first, spent = 0, 0.0
+
+    def close(last: int) -> None:
+        parts.append(Part(slice(first, last), *(slice(s[first], s[last]) for s in starts), effort))
+
+    for c, (n, m) in enumerate(zip(real, decoded, strict=True)):
+        need = (n + m) * image + (n + m) ** 2 * BYTES_PER_PAIR
+        if c > first and spent + need > memory:
+            close(c)
+            first, spent = c, 0.0
+        spent += need
+    close(len(real))
+    return parts
+
+
+def make_batch(
+    stored: Tensor, part: Part, drawn: StepDraw, pools: ClassPools, recipe: Recipe
+) -> Batch:
+    """Decode a part's stored rows, take its real ones, and augment both by the same draws."""
+    synthetic = formation.decode(stored, recipe.factor)
+    if drawn.decoded is not None:
+        synthetic = synthetic[drawn.decoded[part.decoded] - part.stored.start * recipe.factor**2]
+    own = [draw._replace(numbers=draw.numbers[part.classes]) for draw in drawn.augmentation]
+
+    def augmented(rows: Tensor, counts: list[int]) -> Tensor:
+        rows = pools.scale.normalise(rows)
+        return augmentation.apply(rows, own, range_numbers(counts, rows.device)) if own else rows
+
+    real_counts = pools.batch_counts(recipe.batch_real)[part.classes]
+    synthetic_counts = decoded_counts(recipe)[part.classes]
+    return Batch(
+        augmented(pools.take(drawn.real[part.real]), real_counts),
+        real_counts,
+        augmented(synthetic, synthetic_counts),
+        synthetic_counts,
+        part.classes.start,
+        effort=part.effort,
+    )
+
+
+class Gradient:
+    """Loss and gradient of the stored rows, part by part, in the memory there is."""
+
+    def __init__(
+        self, pools: ClassPools, recipe: Recipe, objective: Objective, stream: Stream
+    ) -> None:
+        self.pools, self.recipe, self.objective, self.stream = pools, recipe, objective, stream
+        self.device = pools.rows.device
+        self.memory = working_memory(self.device)
+        self.parts = split_classes(pools, recipe, self.memory, self.device)
+
+    def __call__(
+        self, rows: Tensor, network: nn.Module, drawn: StepDraw, *, whole: bool, same_real: bool
+    ) -> Tensor:
+        """Fill ``rows.grad`` and give the loss of each class; less memory is tried if need be."""
+        while True:
+            try:
+                return self._over_parts(rows, network, drawn, whole, same_real)
+            except RuntimeError as error:
+                if not out_of_memory(error) or not self._halve():
+                    raise
+            same_real = False  # what was kept is of the parts as they were
+
+    def _over_parts(
+        self, rows: Tensor, network: nn.Module, drawn: StepDraw, whole: bool, same_real: bool
+    ) -> Tensor:
+        losses = []
+        for part in self.parts:
+            stored = rows[part.stored].detach().requires_grad_(True)
+            batch = make_batch(stored, part, drawn, self.pools, self.recipe)
+            batch = batch._replace(whole=whole, same_real=same_real)
+            with borrowed_global_generators(self.stream):  # dropout draws from nowhere else
+                loss = self.objective(network, batch)
+            (rows.grad[part.stored],) = torch.autograd.grad(loss.sum(), stored)
+            losses.append(loss.detach())
+        return torch.cat(losses)
+
+    def _halve(self) -> bool:
+        """Halve the memory of a part; False where no smaller part is left."""
+        before = self.parts
+        while self.parts == before:
+            self.memory /= 2
+            self.parts = split_classes(self.pools, self.recipe, self.memory, self.device)
+            if self.memory < 1:
+                return False
+        return True

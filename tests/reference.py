@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from m3d_sklearn.core import augmentation
 from m3d_sklearn.core.loop import NetworkSource
+from m3d_sklearn.core.networks import ConvNet
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.sampling import ClassPools
@@ -113,6 +114,8 @@ def class_loss(
         if one:
             same = torch.zeros(len(images), dtype=torch.long, device=images.device)
             images = augmentation.apply(images, one, same)
+        if isinstance(network, ConvNet):  # whose own features on a CPU are ours
+            return network.blocks(images).flatten(1)
         return network.embed(images)
 
     with torch.no_grad():

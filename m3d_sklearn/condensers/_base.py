@@ -20,8 +20,8 @@ from m3d_sklearn._validation import (
 from m3d_sklearn.base import BaseCondenser, Result, Task, make_pools
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._starts import drawn_rows, given_rows
-from m3d_sklearn.core.loop import FreshNetworks, Progress, condense
 from m3d_sklearn.core.devices import PRECISIONS
+from m3d_sklearn.core.loop import FreshNetworks, Progress, condense
 from m3d_sklearn.core.networks import auto_network, embed
 from m3d_sklearn.core.randomness import borrowed_global_generators
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe, decoded_counts

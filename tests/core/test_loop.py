@@ -17,12 +17,12 @@ from reference import (
 from torch import nn
 
 from m3d_sklearn.condensers._m3d import MMDObjective
-from m3d_sklearn.core import augmentation, loop
+from m3d_sklearn.core import augmentation, loop, step
 from m3d_sklearn.core.kernels import make_kernel
 from m3d_sklearn.core.loop import FreshNetworks, Progress, condense
 from m3d_sklearn.core.networks import MLP, ConvNet
 from m3d_sklearn.core.randomness import Stream
-from m3d_sklearn.core.recipe import Recipe
+from m3d_sklearn.core.recipe import Recipe, decoded_counts
 from m3d_sklearn.core.sampling import ClassPools, Scale
 from m3d_sklearn.core.step import draw_step
 
@@ -507,7 +507,7 @@ def test_condensing_lowers_the_loss():
 def test_parts_hold_every_row_once(memory):
     problem = Problem((7, 3, 5, 5), (2, 1, 3, 2), factor=2, batch_real=4)
     pools, _, _ = problem.fresh()
-    parts = split_classes(pools, problem.recipe, memory, torch.device("cpu"))
+    parts = step.split_classes(pools, problem.recipe, memory, CPU)
     for field, total in (("classes", 4), ("stored", 8), ("real", 15), ("decoded", 32)):
         ends = [(getattr(part, field).start, getattr(part, field).stop) for part in parts]
         assert ends[0][0] == 0
@@ -523,7 +523,7 @@ def test_parts_change_nothing(monkeypatch, batch_real):
     problem = Problem((7, 3, 9), (2, 1, 60), factor=2, batch_real=batch_real, policy=policy)
     results = []
     for memory in (1e12, 1.0):
-        monkeypatch.setattr(loop, "working_memory", lambda device, memory=memory: memory)
+        monkeypatch.setattr(step, "working_memory", lambda device, memory=memory: memory)
         pools, networks, stream = problem.fresh()
         objective = MMDObjective(make_kernel("rbf"))
         outcome = condense(problem.start, pools, problem.recipe, objective, networks, stream)

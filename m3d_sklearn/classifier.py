@@ -16,7 +16,12 @@ from tqdm.auto import tqdm
 from m3d_sklearn import _validation as validation
 from m3d_sklearn._validation import Integral, Interval, Real, StrOptions
 from m3d_sklearn.core import augmentation as augmentations
-from m3d_sklearn.core.devices import float64_device, resolve_device
+from m3d_sklearn.core.devices import (
+    PRECISIONS,
+    float64_device,
+    resolve_device,
+    resolve_precision,
+)
 from m3d_sklearn.core.networks import auto_network, build
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.training import (
@@ -72,6 +77,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         Shape that each flat row of X stands for.
     channel_axis : {"auto", 1, -1, 3, None}, default="auto"
         Where 4-D X has its channels.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the passes in training; weights and steps are in float32 throughout. "auto" is
+        bfloat16 on CUDA devices that compute in it, and float32 elsewhere.
     device : str or torch.device, default="auto"
         "auto" takes CUDA, then Apple's MPS, then the CPU.
     random_state : int, RandomState or None, default=None
@@ -127,6 +135,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         "cutmix": [_AUTO, Interval(Real, 0, 1, closed="both")],
         "image_shape": [tuple, list, None],
         "channel_axis": [_AUTO, Integral, None],
+        "precision": [StrOptions({"auto", *PRECISIONS})],
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -146,6 +155,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         cutmix: float | str = "auto",
         image_shape: tuple[int, ...] | None = None,
         channel_axis: str | int | None = "auto",
+        precision: str = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -161,6 +171,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.cutmix = cutmix
         self.image_shape = image_shape
         self.channel_axis = channel_axis
+        self.precision = precision
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -200,6 +211,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             weight_decay=self.weight_decay,
             policy=self.augmentation,
             cutmix=self.cutmix,
+            precision=resolve_precision(self.precision, device),
         )
         stream = Stream(int(check_random_state(self.random_state).randint(SEEDS)), device)
         network = auto_network(shape) if self.network == "auto" else self.network
@@ -210,21 +222,22 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         labels = torch.from_numpy(data.labels).to(device)
         with tqdm(total=epochs, disable=not self.verbose, desc=type(self).__name__) as bar:
 
-            def advance(epoch: int, loss: torch.Tensor) -> bool:
+            def advance(epoch: int, losses: torch.Tensor) -> bool:
                 bar.update()
                 return False
 
             curve = train(
-                module,
+                [module],
                 lambda index: scale.normalise(scale.to_units(rows[index])),
                 labels,
                 recipe,
-                stream,
+                [stream],
+                shape,
                 advance if self.verbose else None,
             )
         validation.take_attributes(self, data)
         self.weights_ = {k: v.cpu().numpy() for k, v in module.state_dict().items()}
-        self.loss_curve_ = np.array(curve)
+        self.loss_curve_ = curve[:, 0]
         self.n_iter_, self.n_steps_ = len(curve), recipe.steps
         self._network, self._units = network, units
         return self
@@ -281,6 +294,7 @@ def make_recipe(
     weight_decay: float = 5e-4,
     policy: Any = "auto",
     cutmix: float | str = "auto",
+    precision: torch.dtype = torch.float32,
 ) -> tuple[TrainingRecipe, int]:
     """Resolve a training: what is "auto" comes from the protocol and the data's shape.
 
@@ -309,6 +323,7 @@ def make_recipe(
         decay=chosen.decay,
         policy=augmentations.resolve(policy, chosen.policies[colour], is_image),
         cutmix=(chosen.cutmix if cutmix == "auto" else float(cutmix)) if is_image else 0.0,
+        precision=precision,
     )
     return recipe, -(-int(steps) // passes)
 

@@ -18,7 +18,7 @@ from m3d_sklearn import _validation as validation
 from m3d_sklearn._validation import Integral, Interval
 from m3d_sklearn.classifier import SEEDS, NetworkClassifier, check_outputs, make_recipe
 from m3d_sklearn.condensed_set import CondensedSet
-from m3d_sklearn.core.devices import resolve_device
+from m3d_sklearn.core.devices import resolve_device, resolve_precision
 from m3d_sklearn.core.networks import auto_network, build
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.training import predict_logits, train
@@ -87,6 +87,7 @@ class Evaluation:
             "cutmix",
             "image_shape",
             "channel_axis",
+            "precision",
             "device",
             "random_state",
             "verbose",
@@ -113,6 +114,7 @@ def evaluate(
     cutmix: float | str = "auto",
     image_shape: tuple[int, ...] | None = None,
     channel_axis: str | int | None = "auto",
+    precision: str = "auto",
     device: str | torch.device = "auto",
     random_state: int | np.random.RandomState | None = None,
     verbose: int = 0,
@@ -141,12 +143,14 @@ def evaluate(
         As for :class:`NetworkClassifier`.
     image_shape, channel_axis
         Layout of a bare pair; a CondensedSet knows its own.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        As for :class:`NetworkClassifier`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA, then Apple's MPS, then the CPU.
     random_state : int, RandomState or None, default=None
         Seeds all trainings.
     verbose : int, default=0
-        Shows a progress bar over networks.
+        Shows a progress bar over epochs; all networks are trained together.
 
     Returns
     -------
@@ -184,19 +188,26 @@ def evaluate(
         batch_size=batch_size,
         policy=augmentation,
         cutmix=cutmix,
+        precision=resolve_precision(precision, place),
     )
     spec = auto_network(shape) if network == "auto" else network
     test, scale = device_rows(test_rows, condensed.units, place)
     seeds = check_random_state(random_state).randint(SEEDS, size=n_networks)
-    scores = []
-    for seed in tqdm(seeds.tolist(), disable=not verbose, desc="evaluate", unit="network"):
-        stream = Stream(seed, place)
-        module = build(spec, shape, len(condensed.classes), stream)
-        if not scores:
-            check_outputs(module, shape, len(condensed.classes), place)
-        train(module, rows.__getitem__, labels, recipe, stream)
-        predicted = predict_logits(module, test, scale).argmax(1).cpu().numpy()
-        scores.append(float((predicted == test_labels).mean()))
+    streams = [Stream(seed, place) for seed in seeds.tolist()]
+    modules = [build(spec, shape, len(condensed.classes), stream) for stream in streams]
+    check_outputs(modules[0], shape, len(condensed.classes), place)
+    with tqdm(total=epochs, disable=not verbose, desc="evaluate", unit="epoch") as bar:
+
+        def advance(epoch: int, losses: torch.Tensor) -> bool:
+            bar.update()
+            return False
+
+        train(
+            modules, rows.__getitem__, labels, recipe, streams, shape, advance if verbose else None
+        )
+    predicted = [predict_logits(module, test, scale).argmax(1).cpu().numpy() for module in modules]
+    scores = [float((places == test_labels).mean()) for places in predicted]
+    module = modules[0]
     return Evaluation(
         scores=np.array(scores),
         network=spec if isinstance(spec, str) else type(module).__name__,

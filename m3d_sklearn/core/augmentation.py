@@ -33,7 +33,16 @@ from torch import Tensor
 
 from m3d_sklearn.core.randomness import Stream
 
-__all__ = ["MATCHING", "OPERATIONS", "Draw", "apply", "check_policy", "draw", "resolve"]
+__all__ = [
+    "MATCHING",
+    "OPERATIONS",
+    "Draw",
+    "apply",
+    "check_policy",
+    "draw",
+    "draw_by_batch",
+    "resolve",
+]
 
 CROP, CUTOUT, SCALE, ROTATE = 0.125, 0.5, 1.2, math.radians(15)
 
@@ -50,10 +59,11 @@ class Operation(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """One operation and the numbers drawn for it, a row a group."""
+    """One operation, the numbers drawn for it, a row a group, and which groups it is for."""
 
     name: str
     numbers: Tensor
+    chosen: Tensor | None = None
 
 
 def _uniform(low: float = 0.0, high: float = 1.0, k: int = 1) -> Callable[..., Tensor]:
@@ -192,6 +202,41 @@ def draw(policy: Policy, groups: int, size: tuple[int, int], stream: Stream) -> 
     return drawn
 
 
+def draw_by_batch(
+    policy: Policy, batch_of: Tensor, n_batches: int, size: tuple[int, ...], stream: Stream
+) -> list[Draw]:
+    """Draw the numbers of many images, with one choice of a tuple's members a batch.
+
+    Nothing is chosen on the host: every member is drawn for every image, and says which
+    images it is for.
+
+    Parameters
+    ----------
+    policy : sequence of str or tuple of str
+    batch_of : integer Tensor of shape (n,)
+        The batch of each image.
+    n_batches : int
+    size : (int, int)
+        Height and width of the images.
+    stream : Stream
+
+    Returns
+    -------
+    list of Draw
+        Numbers of shape (n, k).
+    """
+    drawn = []
+    for entry in policy:
+        members = entry if isinstance(entry, tuple) else (entry,)
+        choice = stream.integers(0, len(members), n_batches)[batch_of] if len(members) > 1 else None
+        for place, member in enumerate(members):
+            chosen = None if choice is None else choice == place
+            for name in ALIASES.get(member, (member,)):
+                numbers = OPERATIONS[name].draw(stream, len(batch_of), *size)
+                drawn.append(Draw(name, numbers, chosen))
+    return drawn
+
+
 def apply(images: Tensor, drawn: Sequence[Draw], group: Tensor | None = None) -> Tensor:
     """Apply drawn operations to images of shape (n, c, h, w), differentiably.
 
@@ -202,11 +247,15 @@ def apply(images: Tensor, drawn: Sequence[Draw], group: Tensor | None = None) ->
     group : integer Tensor of shape (n,), optional
         Which draw each image gets. By default the i-th gets the i-th.
     """
-    for name, numbers in drawn:
+    for name, numbers, chosen in drawn:
         numbers = numbers if group is None else numbers[group]
         if numbers.is_floating_point():
             numbers = numbers.to(images.dtype)
-        images = OPERATIONS[name].apply(images, numbers)
+        changed = OPERATIONS[name].apply(images, numbers)
+        if chosen is not None:
+            chosen = chosen if group is None else chosen[group]
+            changed = torch.where(chosen[:, None, None, None], changed, images)
+        images = changed
     return images
 
 

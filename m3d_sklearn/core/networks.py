@@ -123,7 +123,7 @@ class ConvNet(nn.Module):
         return features(x, blocks, rows_in_cache(x), self.passes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.embed(x))
+        return self.head(embed(self, x))
 
 
 class MLP(nn.Module):
@@ -335,8 +335,9 @@ def _in_turn(pass_through: Callable[[Tensor], Tensor], x: Tensor, rows: int | No
 @torch.no_grad()
 def forward_flop(network: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> float:
     """Floating-point operations of one row's features, as the device does them."""
+    dtype = next((p.dtype for p in network.parameters()), torch.float32)
     with FlopCounterMode(display=False) as counter:
-        embed(network, torch.zeros(1, *input_shape, device=device))
+        embed(network, torch.zeros(1, *input_shape, device=device, dtype=dtype))
     return float(counter.get_total_flops())
 
 

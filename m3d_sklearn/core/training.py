@@ -16,18 +16,21 @@ Grey images are not flipped: most of them are digits or letters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3d_sklearn.core import augmentation
-from m3d_sklearn.core.augmentation import Policy
-from m3d_sklearn.core.devices import is_accelerator
-from m3d_sklearn.core.networks import rows_in_cache
-from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
+from m3d_sklearn.core.augmentation import Draw, Policy
+from m3d_sklearn.core.devices import autocast, is_accelerator
+from m3d_sklearn.core.many import ManyConvNets, Separate, together
+from m3d_sklearn.core.networks import compile_where_it_pays, rows_in_cache
+from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import Scale
 
 __all__ = ["PROTOCOLS", "Protocol", "TrainingRecipe", "predict_logits", "train"]
@@ -73,6 +76,8 @@ class TrainingRecipe:
     policy : augmentation operations, one draw an image
     cutmix : float
         Probability that a batch is mixed.
+    precision : torch.dtype
+        Of the passes; weights and steps are in the rows' own.
     """
 
     steps: int
@@ -84,6 +89,7 @@ class TrainingRecipe:
     decay: float = 1.0
     policy: Policy = ()
     cutmix: float = 0.0
+    precision: torch.dtype = torch.float32
 
 
 def default_epochs(published: int, n: int, batch_size: int) -> int:
@@ -92,114 +98,197 @@ def default_epochs(published: int, n: int, batch_size: int) -> int:
     return max(FEWEST_EPOCHS, min(published, affordable))
 
 
-def cutmix(images: Tensor, labels: Tensor, stream: Stream) -> tuple[Tensor, Tensor, float]:
+def cutmix(
+    images: Tensor, labels: Tensor, numbers: Tensor, partner: Tensor, probability: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Paste a box of another image of the batch (Yun et al., ICCV-19), Beta(1, 1).
-
-    Returns
-    -------
-    images : Tensor
-    other : Tensor
-        Labels of the pasted images.
-    share : float
-        Share of the pixels that stay the image's own.
-    """
-    n, _, height, width = images.shape
-    order = stream.permutation(n)
-    side = math.sqrt(1 - stream.fraction())
-    edges = []
-    for length in (height, width):
-        centre, half = stream.choice(length), int(length * side) // 2
-        edges.append((max(centre - half, 0), min(centre + half, length)))
-    (top, bottom), (left, right) = edges
-    mixed = images.clone()
-    mixed[:, :, top:bottom, left:right] = images[order, :, top:bottom, left:right]
-    share = 1 - (bottom - top) * (right - left) / (height * width)
-    return mixed, labels[order], share
-
-
-def train(
-    network: nn.Module,
-    take: Callable[[Tensor], Tensor],
-    labels: Tensor,
-    recipe: TrainingRecipe,
-    stream: Stream,
-    watch: Callable[[int, Tensor], bool] | None = None,
-) -> list[float]:
-    """Train a network in place; the last step is what counts.
 
     Parameters
     ----------
-    network : nn.Module
+    images : Tensor of shape (N, b, c, h, w)
+        A batch of each of N networks.
+    labels : Tensor of shape (N, b)
+    numbers : Tensor of shape (N, 4)
+        Uniform: whether to paste, how much, and the box's centre.
+    partner : Tensor of shape (N, b)
+        Whose box each image gets.
+    probability : float
+        Of a network's batch being mixed.
+
+    Returns
+    -------
+    images : Tensor of shape (N, b, c, h, w)
+    other : Tensor of shape (N, b)
+        Labels of the pasted boxes.
+    share : Tensor of shape (N,)
+        Share of the pixels that stay the image's own: 1 where nothing is pasted.
+    """
+    used, side = numbers[:, 0] < probability, (1 - numbers[:, 1]).sqrt()
+    edges = []
+    for length, centre in zip(images.shape[3:], numbers[:, 2:].unbind(1), strict=True):
+        middle, half = (centre * length).floor(), (length * side).floor().div(2).floor()
+        place = torch.arange(length, device=images.device)
+        inside = (place >= (middle - half)[:, None]) & (place < (middle + half)[:, None])
+        edges.append(inside & used[:, None])
+    box = edges[0][:, :, None] & edges[1][:, None, :]
+    foreign = images.gather(1, partner[..., None, None, None].expand_as(images))
+    mixed = torch.where(box[:, None, None], foreign, images)
+    return mixed, labels.gather(1, partner), 1 - box.to(images.dtype).mean((1, 2))
+
+
+class EpochDraw(NamedTuple):
+    """All random choices of one network's epoch, made at once."""
+
+    order: Tensor
+    augmentation: list[Draw]
+    boxes: Tensor
+    partners: Tensor
+
+
+def draw_epoch(n: int, size: tuple[int, ...], recipe: TrainingRecipe, stream: Stream) -> EpochDraw:
+    """Draw one network's epoch over n rows."""
+    order = stream.permutation(n)
+    n_batches = -(-n // recipe.batch_size)
+    batch_of = torch.arange(n, device=stream.device) // recipe.batch_size
+    drawn = augmentation.draw_by_batch(recipe.policy, batch_of, n_batches, size, stream)
+    mixed = n if recipe.cutmix else 0
+    boxes = stream.uniform(n_batches if recipe.cutmix else 0, 4)
+    return EpochDraw(order, drawn, boxes, stream.uniform(mixed))
+
+
+def train(
+    networks: Sequence[nn.Module],
+    take: Callable[[Tensor], Tensor],
+    labels: Tensor,
+    recipe: TrainingRecipe,
+    streams: Sequence[Stream],
+    shape: tuple[int, ...],
+    watch: Callable[[int, Tensor], bool] | None = None,
+) -> np.ndarray:
+    """Train networks of one architecture in place, together; the last step is what counts.
+
+    Each has its own batches, augmentation and boxes from its own stream, and comes out as
+    it would alone, but for rounding.
+
+    Parameters
+    ----------
+    networks : sequence of nn.Module
         On the device, with weights as drawn.
     take : callable
         Row numbers to normalised rows.
     labels : integer Tensor of shape (n,)
     recipe : TrainingRecipe
-    stream : Stream
+    streams : sequence of Stream
+        One a network.
+    shape : tuple of int
+        Of a row: (c, h, w) or (d,).
     watch : callable, optional
-        Called with (epochs done, mean loss of the epoch) after each; True stops.
+        Called with (epochs done, mean losses of the epoch, a network each) after each; True
+        stops.
 
     Returns
     -------
-    list of float
+    ndarray of shape (epochs, len(networks))
         Mean loss of every epoch.
     """
-    network.train()
+    device = labels.device
+    seen = 3 * recipe.steps * recipe.batch_size  # backward is twice forward
+    many = together(networks, streams, device)
+    if isinstance(many, ManyConvNets):
+        side_by_side = (len(networks) * shape[0], *shape[1:])
+        compile_where_it_pays(many, side_by_side, seen, device)
+    for network in networks:
+        network.train()
+        if isinstance(many, Separate):
+            compile_where_it_pays(network, shape, seen * len(networks), device)
     optimizer = torch.optim.SGD(
-        network.parameters(),
+        many.parameters(),
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
     )
-    with borrowed_global_generators(stream):  # a layer such as dropout draws from nowhere else
-        curve = _run_epochs(network, optimizer, take, labels, recipe, stream, watch)
-    return torch.stack(curve).tolist() if curve else []
+    curve = _run_epochs(many, optimizer, take, labels, recipe, streams, shape[1:], watch)
+    many.write_back()
+    empty = np.zeros((0, len(networks)))
+    return torch.stack(curve).double().cpu().numpy() if curve else empty
 
 
 def _run_epochs(
-    network: nn.Module,
+    many: nn.Module,
     optimizer: torch.optim.Optimizer,
     take: Callable[[Tensor], Tensor],
     labels: Tensor,
     recipe: TrainingRecipe,
-    stream: Stream,
+    streams: Sequence[Stream],
+    size: tuple[int, ...],
     watch: Callable[[int, Tensor], bool] | None,
 ) -> list[Tensor]:
     drops = [int(recipe.steps * fraction) for fraction in recipe.milestones]
     curve: list[Tensor] = []
-    step = 0
+    step, n = 0, len(labels)
     while step < recipe.steps:
         losses = []
-        for index in stream.permutation(len(labels)).split(recipe.batch_size):
+        epoch = [draw_epoch(n, size, recipe, stream) for stream in streams]
+        for start in range(0, n, recipe.batch_size):
             rate = recipe.learning_rate * recipe.decay ** sum(step >= drop for drop in drops)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = _batch_loss(network, take(index), labels[index], recipe, stream)
+            loss = _batch_losses(many, take, labels, recipe, epoch, start)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.sum().backward()
             optimizer.step()
             losses.append(loss.detach())
             step += 1
             if step == recipe.steps:
                 break
-        curve.append(torch.stack(losses).mean())
+        curve.append(torch.stack(losses).mean(0))
         if watch is not None and watch(len(curve), curve[-1]):
             break
     return curve
 
 
-def _batch_loss(
-    network: nn.Module, rows: Tensor, labels: Tensor, recipe: TrainingRecipe, stream: Stream
+def _batch_losses(
+    many: nn.Module,
+    take: Callable[[Tensor], Tensor],
+    labels: Tensor,
+    recipe: TrainingRecipe,
+    epoch: list[EpochDraw],
+    start: int,
 ) -> Tensor:
+    """Mean loss of each network's batch, (N,)."""
+    stop = start + recipe.batch_size
+    order = torch.stack([own.order[start:stop] for own in epoch])
+    rows = take(order.flatten())
     if recipe.policy:
-        size = (rows.shape[2], rows.shape[3])
-        rows = augmentation.apply(rows, augmentation.draw(recipe.policy, len(rows), size, stream))
-    if recipe.cutmix and stream.fraction() < recipe.cutmix:
-        rows, other, share = cutmix(rows, labels, stream)
-        logits = network(rows)
-        own = F.cross_entropy(logits, labels)
-        return share * own + (1 - share) * F.cross_entropy(logits, other)
-    return F.cross_entropy(network(rows), labels)
+        rows = augmentation.apply(rows, _joined(epoch, start, stop))
+    rows, wanted, other = rows.unflatten(0, order.shape), labels[order], None
+    if recipe.cutmix:
+        numbers = torch.stack([own.boxes[start // recipe.batch_size] for own in epoch])
+        partner = torch.stack([own.partners[start:stop] for own in epoch]).argsort(1)
+        rows, other, share = cutmix(rows, wanted, numbers, partner, recipe.cutmix)
+    with autocast(rows.device, recipe.precision):
+        logits = many(rows).to(rows.dtype)
+    losses = _cross_entropy(logits, wanted)
+    if other is not None:
+        losses = share * losses + (1 - share) * _cross_entropy(logits, other)
+    return losses
+
+
+def _joined(epoch: list[EpochDraw], start: int, stop: int) -> list[Draw]:
+    """One batch's draws of all networks, network after network."""
+    joined = []
+    for own in zip(*(draws.augmentation for draws in epoch), strict=True):
+        numbers = torch.cat([draw.numbers[start:stop] for draw in own])
+        chosen = None
+        if own[0].chosen is not None:
+            chosen = torch.cat([draw.chosen[start:stop] for draw in own])
+        joined.append(Draw(own[0].name, numbers, chosen))
+    return joined
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the batch, of (N, b, n_outputs) and (N, b)."""
+    return F.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(1)
 
 
 @torch.no_grad()

@@ -47,8 +47,8 @@ class Recorder:
 def trained(recipe, seed=0, module=None, data=None):
     rows, labels = data or table()
     module, take = module or linear(), Recorder(rows)
-    curve = train(module, take, labels, recipe, Stream(seed, CPU))
-    return module, curve, take.asked
+    curve = train([module], take, labels, recipe, [Stream(seed, CPU)], rows.shape[1:])
+    return module, curve[:, 0].tolist(), take.asked
 
 
 # Protocols
@@ -94,6 +94,14 @@ def test_epochs_are_as_many_as_20000_steps_allow(n, epochs):
 # CutMix
 
 
+def mix(images, labels, stream, probability=1.0):
+    """One network's batch."""
+    partner = stream.permutation(len(images))[None]
+    numbers = stream.uniform(1, 4)
+    mixed, other, share = cutmix(images[None], labels[None], numbers, partner, probability)
+    return mixed[0], other[0], share.item()
+
+
 def numbered_images(n=16, height=9, width=7):
     """Image i is i everywhere, so each pixel tells where it came from."""
     return torch.arange(n, dtype=torch.float64).view(n, 1, 1, 1).expand(n, 2, height, width)
@@ -102,7 +110,7 @@ def numbered_images(n=16, height=9, width=7):
 @pytest.mark.parametrize("seed", range(20))
 def test_cutmix_share_is_the_share_of_pixels_kept(seed):
     images, labels = numbered_images(), torch.arange(16)
-    mixed, other, share = cutmix(images, labels, Stream(seed, CPU))
+    mixed, other, share = mix(images, labels, Stream(seed, CPU))
     foreign = other != labels  # an image that met itself shows nothing
     own = (mixed == images).double().mean((1, 2, 3))
     assert own[foreign] == pytest.approx(torch.full_like(own[foreign], share))
@@ -112,7 +120,7 @@ def test_cutmix_share_is_the_share_of_pixels_kept(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_cutmix_pastes_one_box_of_the_image_whose_label_it_gives(seed):
     images, labels = numbered_images(), torch.arange(16)
-    mixed, other, _ = cutmix(images, labels, Stream(seed, CPU))
+    mixed, other, _ = mix(images, labels, Stream(seed, CPU))
     for image, own, pasted in zip(mixed, labels, other, strict=True):
         assert set(image.unique().tolist()) <= {float(own), float(pasted)}
         if own == pasted:
@@ -130,13 +138,13 @@ def test_cutmix_boxes_have_a_uniform_area_before_the_border_cuts_them():
     # s² = v uniform the mean of (s - s²/4)² is 1/2 - 1/5 + 1/48.
     stream = Stream(0, CPU)
     images, labels = numbered_images(2, 128, 128), torch.arange(2)
-    shares = torch.tensor([cutmix(images, labels, stream)[2] for _ in range(800)])
+    shares = torch.tensor([mix(images, labels, stream)[2] for _ in range(800)])
     assert shares.mean().item() == pytest.approx(1 - (1 / 2 - 1 / 5 + 1 / 48), abs=0.03)
 
 
 def test_cutmix_leaves_its_input_alone():
     images = numbered_images().clone()
-    cutmix(images, torch.arange(16), Stream(0, CPU))
+    mix(images, torch.arange(16), Stream(0, CPU))
     assert torch.equal(images, numbered_images())
 
 
@@ -144,8 +152,8 @@ def test_a_mixed_batch_is_charged_for_both_labels_by_their_shares(monkeypatch):
     images = torch.randn(4, 1, 6, 6, generator=torch.Generator().manual_seed(0)).double()
     labels = torch.tensor([0, 1, 2, 3])
 
-    def mixing(rows, own, stream):
-        return 2 * rows, (own + 1) % 4, 0.25
+    def mixing(rows, own, numbers, partner, probability):
+        return 2 * rows, (own + 1) % 4, torch.tensor([0.25])
 
     monkeypatch.setattr(training, "cutmix", mixing)
     module = nn.Sequential(nn.Flatten(), linear(features=36, outputs=4))
@@ -157,23 +165,25 @@ def test_a_mixed_batch_is_charged_for_both_labels_by_their_shares(monkeypatch):
     assert curve == pytest.approx([expected.item()])
 
 
-@pytest.mark.parametrize(("often", "least", "most"), [(0.0, 0, 0), (0.5, 70, 130), (1.0, 200, 200)])
-def test_batches_are_mixed_as_often_as_asked(monkeypatch, often, least, most):
-    mixed = []
-
-    def counting(rows, own, stream):
-        mixed.append(len(rows))
-        return rows, own, 1.0
-
-    monkeypatch.setattr(training, "cutmix", counting)
-    images = torch.zeros(4, 1, 2, 2).double()
-    module = nn.Sequential(nn.Flatten(), linear(features=4))
-    recipe = TrainingRecipe(steps=200, batch_size=4, cutmix=often)
-    trained(recipe, module=module, data=(images, torch.arange(4) % 2))
-    assert least <= len(mixed) <= most
+@pytest.mark.parametrize(("often", "least", "most"), [(0.0, 0, 0), (0.5, 70, 130), (1.0, 180, 200)])
+def test_batches_are_mixed_as_often_as_asked(often, least, most):
+    images, labels, stream = numbered_images(4, 32, 32), torch.arange(4), Stream(0, CPU)
+    shares = [mix(images, labels, stream, often)[2] for _ in range(200)]
+    assert least <= sum(share < 1 for share in shares) <= most
 
 
-# Steps
+def test_networks_mix_their_own_batches():
+    images = torch.stack([numbered_images(4, 8, 8), 10 + numbered_images(4, 8, 8)])
+    labels = torch.arange(8).view(2, 4)
+    numbers = torch.tensor([[0.9, 0.2, 0.5, 0.5], [0.1, 0.2, 0.5, 0.5]])
+    partner = torch.tensor([[1, 0, 3, 2], [3, 2, 1, 0]])
+    mixed, other, share = cutmix(images, labels, numbers, partner, 0.5)
+    assert torch.equal(mixed[0], images[0])
+    assert other.tolist() == [[1, 0, 3, 2], [7, 6, 5, 4]]
+    assert share[0] == 1
+    # √0.8 of 8 pixels is 7, so 3 on either side of the centre at 4.
+    assert share[1].item() == pytest.approx(1 - 36 / 64)
+    assert mixed[1, 0, 0].unique().tolist() == [10, 13]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 7, 9])
@@ -245,7 +255,14 @@ def small_image_training(seed, **settings):
     images = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
     module = nn.Sequential(nn.Flatten(), linear(features=64))
     recipe = TrainingRecipe(steps=5, batch_size=4, **settings)
-    train(module, images.__getitem__, torch.arange(6) % 2, recipe, Stream(seed, CPU))
+    train(
+        [module],
+        images.__getitem__,
+        torch.arange(6) % 2,
+        recipe,
+        [Stream(seed, CPU)],
+        images.shape[1:],
+    )
     return weights(module)
 
 
@@ -281,7 +298,8 @@ class Spy(nn.Module):
 def test_each_image_of_a_batch_has_a_draw_of_its_own():
     spy, images = Spy().eval(), torch.zeros(8, 1, 4, 4)
     recipe = TrainingRecipe(steps=1, batch_size=8, policy=("brightness",))
-    train(spy, images.__getitem__, torch.arange(8) % 2, recipe, Stream(0, CPU))
+    labels = torch.arange(8) % 2
+    train([spy], images.__getitem__, labels, recipe, [Stream(0, CPU)], images.shape[1:])
     assert len(spy.shown[0][:, 0, 0, 0].unique()) == 8
     assert spy.modes == [True]
 
@@ -295,7 +313,9 @@ def test_watch_is_told_each_epoch_and_can_end_the_training():
         return epoch == 2
 
     recipe = TrainingRecipe(steps=30, batch_size=2)
-    curve = train(linear(), rows.__getitem__, labels, recipe, Stream(0, CPU), watch)
+    curve = train(
+        [linear()], rows.__getitem__, labels, recipe, [Stream(0, CPU)], rows.shape[1:], watch
+    )
     assert seen == [(1, curve[0]), (2, curve[1])]
 
 

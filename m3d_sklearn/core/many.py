@@ -1,0 +1,119 @@
+"""Several networks of one architecture as one module, for training them together.
+
+What they compute is what each would alone, but for rounding: network i sees the i-th batch
+of images, and its parameters get the gradient of its own loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from m3d_sklearn.core.devices import is_accelerator
+from m3d_sklearn.core.networks import MLP, ConvNet
+from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
+
+__all__ = ["ManyConvNets", "ManyMLPs", "Separate", "together"]
+
+
+class Separate(nn.Module):
+    """Networks that go through their batches one after another."""
+
+    def __init__(self, networks: Sequence[nn.Module], streams: Sequence[Stream]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.streams = list(streams)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(N, b, ...) to logits (N, b, n_outputs)."""
+        logits = []
+        for network, stream, own in zip(self.networks, self.streams, rows, strict=True):
+            if type(network) in (ConvNet, MLP):
+                logits.append(network(own))
+                continue
+            with borrowed_global_generators(stream):  # dropout draws from nowhere else
+                logits.append(network(own))
+        return torch.stack(logits)
+
+    def write_back(self) -> None:
+        """Nothing to do: the networks themselves were trained."""
+
+
+class _Stacked(nn.Module):
+    """Networks whose parameters of a name are joined along their first axis."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.originals = tuple(networks)  # a tuple, so that their parameters are not listed
+        for name, _ in networks[0].named_parameters():
+            values = [dict(network.named_parameters())[name].detach() for network in networks]
+            self.register_parameter(name.replace(".", "_"), nn.Parameter(torch.cat(values)))
+
+    @torch.no_grad()
+    def write_back(self) -> None:
+        """Copy the trained parameters into the networks."""
+        for name, _ in self.originals[0].named_parameters():
+            parts = getattr(self, name.replace(".", "_")).chunk(len(self.originals))
+            for network, part in zip(self.originals, parts, strict=True):
+                dict(network.named_parameters())[name].copy_(part)
+
+    def _head(self, features: Tensor) -> Tensor:
+        """(b, N·d) to (N, b, n_outputs)."""
+        n = len(self.originals)
+        own = features.unflatten(1, (n, -1)).transpose(0, 1)
+        weight, bias = self.head_weight.unflatten(0, (n, -1)), self.head_bias.view(n, 1, -1)
+        return torch.baddbmm(bias, own, weight.transpose(1, 2))
+
+
+class ManyConvNets(_Stacked):
+    """ConvNets side by side, as one with grouped convolutions."""
+
+    def embed(self, rows: Tensor) -> Tensor:
+        """(b, N·channels, h, w) to (b, N·d)."""
+        n, first = len(self.originals), self.originals[0]
+        for place in range(0, len(first.blocks), 4):
+            weight, bias = (getattr(self, f"blocks_{place}_{k}") for k in ("weight", "bias"))
+            padding = first.blocks[place].padding
+            rows = F.conv2d(rows, weight, bias, padding=padding, groups=n)
+            scale, shift = (getattr(self, f"blocks_{place + 1}_{k}") for k in ("weight", "bias"))
+            rows = F.avg_pool2d(F.relu(F.group_norm(rows, len(scale), scale, shift)), 2)
+        return rows.flatten(1)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(N, b, channels, h, w) to logits (N, b, n_outputs)."""
+        side_by_side = rows.transpose(0, 1).flatten(1, 2)
+        if is_accelerator(rows.device):
+            side_by_side = side_by_side.contiguous(memory_format=torch.channels_last)
+        compiled = getattr(self, "compiled", self.embed)
+        return self._head(compiled(side_by_side))
+
+
+class ManyMLPs(_Stacked):
+    """MLPs, as one with batched products."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(N, b, ...) to logits (N, b, n_outputs)."""
+        n, rows = len(self.originals), rows.flatten(2)
+        for place in range(0, len(self.originals[0].layers), 2):
+            weight = getattr(self, f"layers_{place}_weight").unflatten(0, (n, -1))
+            bias = getattr(self, f"layers_{place}_bias").view(n, 1, -1)
+            rows = F.relu(torch.baddbmm(bias, rows, weight.transpose(1, 2)))
+        return self._head(rows.transpose(0, 1).flatten(1))
+
+
+def together(
+    networks: Sequence[nn.Module], streams: Sequence[Stream], device: torch.device
+) -> Separate | ManyConvNets | ManyMLPs:
+    """The fastest form of these networks, all of one architecture.
+
+    On a CPU ConvNets stay apart, each in chunks that stay in cache.
+    """
+    kinds = {type(network) for network in networks}
+    if len(networks) > 1 and kinds == {MLP}:
+        return ManyMLPs(networks)
+    if len(networks) > 1 and kinds == {ConvNet} and is_accelerator(device):
+        return ManyConvNets(networks).to(memory_format=torch.channels_last)
+    return Separate(networks, streams)

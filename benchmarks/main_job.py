@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import real_data
 import sklearn
 import torch
 from sklearn.cluster import KMeans
@@ -207,26 +207,9 @@ def paired_difference(rows: list[Row], data: str, ipc: int) -> tuple[float, floa
     return float(difference.mean()), float(difference.std(ddof=1) / len(difference) ** 0.5)
 
 
-def mnist_arrays() -> tuple[np.ndarray, ...]:
-    """X_train, y_train, X_test, y_test.
-
-    Raises
-    ------
-    FileNotFoundError
-        Naming the files and the folder.
-    """
-    folder = Path(os.environ.get("M3D_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    if not (folder / "mnist_train.npz").exists():
-        raise FileNotFoundError(
-            f"mnist_train.npz and mnist_test.npz are wanted in {folder}; M3D_DATA names another."
-        )
-    with np.load(folder / "mnist_train.npz") as a, np.load(folder / "mnist_test.npz") as b:
-        return a["X"], a["y"].astype(np.int64), b["X"], b["y"].astype(np.int64)
-
-
 def mnist(ipc: int = 1, seed: int = 0, n_networks: int = 2) -> list[Row]:
     """MNIST, defaults, within 15 minutes of 2 cores; every method trained for the same steps."""
-    X_a, y_a, X_b, y_b = mnist_arrays()
+    X_a, y_a, X_b, y_b = real_data.mnist()
     sets = condensed_sets(X_a, y_a, ipc, seed)
     seconds = sets.pop("seconds")
     rows = []
@@ -294,7 +277,7 @@ def clamp() -> list[Row]:
     sys.path.append(str(Path(__file__).parents[1] / "tests"))
     from reference import gaps_at_own_turns
 
-    X, y, _, _ = mnist_arrays()
+    X, y, _, _ = real_data.mnist()
     keep = np.concatenate([np.flatnonzero(y == c)[:1000] for c in range(10)])
     rows, labels = torch.from_numpy(X[keep][:, None]), torch.from_numpy(y[keep])
     own, cpu = 0.5**10, torch.device("cpu")

@@ -3,6 +3,7 @@
 import main_job
 import numpy as np
 import pytest
+import real_data
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +73,7 @@ def test_mmd_on_fresh_networks_falls():
 
 def test_mnist_at_one_image_a_class():
     try:
-        main_job.mnist_arrays()
+        real_data.mnist()
     except FileNotFoundError as error:
         pytest.skip(str(error))
     rows = main_job.mnist()

@@ -80,7 +80,7 @@ def test_the_rules_see_what_they_look_for():
     assert module_of(PACKAGE / "core" / "__init__.py") == "m3d_sklearn.core"
 
 
-CORE = [path for path in FILES if path.parent.name == "core"]
+CORE = [path for path in FILES if PACKAGE / "core" in path.parents]
 
 
 @pytest.mark.parametrize("path", CORE, ids=place)

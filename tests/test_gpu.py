@@ -1,5 +1,7 @@
 """The same estimators on a CUDA device; these skip themselves where there is none."""
 
+from functools import partial
+
 import joblib
 import numpy as np
 import pytest
@@ -7,6 +9,17 @@ import torch
 from sklearn.datasets import load_digits
 
 from m3d_sklearn import Herding, KCenter, M3DCondenser, NetworkClassifier, evaluate
+from m3d_sklearn.condensers._m3d import MMDObjective
+from m3d_sklearn.core.augmentation import MATCHING
+from m3d_sklearn.core.compiling import Compiled
+from m3d_sklearn.core.kernels import make_kernel
+from m3d_sklearn.core.loop import FreshNetworks, condense
+from m3d_sklearn.core.many import ManyConvNets, together
+from m3d_sklearn.core.networks import ConvNet, Effort, build, embed
+from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.recipe import Recipe
+from m3d_sklearn.core.sampling import ClassPools, Scale
+from m3d_sklearn.core.training import PROTOCOLS, TrainingRecipe, train
 
 pytestmark = [
     pytest.mark.gpu,
@@ -51,3 +64,125 @@ def test_a_classifier_trained_there_predicts_here(digits, tmp_path):
     joblib.dump(model, tmp_path / "model.joblib")
     loaded = joblib.load(tmp_path / "model.joblib").set_params(device="cpu")
     np.testing.assert_allclose(loaded.predict_proba(X[:50]), model.predict_proba(X[:50]), atol=1e-6)
+
+
+# ------------------------------------------------- the engine
+
+CUDA = torch.device("cuda")
+SHAPE = (3, 32, 32)
+
+
+def small_run(dtype=torch.float64, **settings):
+    """What `condense` takes, for a small problem on the GPU."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.rand(40, *SHAPE, generator=generator, dtype=dtype).to(CUDA)
+    labels = (torch.arange(40) % 4).to(CUDA)
+    values = (torch.tensor(v) for v in (0.0, 1.0, 0.0, 1.0, 0.5, 0.3))
+    pools = ClassPools(rows, labels, 4, Scale(*values).to(CUDA, dtype))
+    defaults = {
+        "counts": [2] * 4,
+        "factor": 2,
+        "policy": MATCHING,
+        "batch_real": 6,
+        "optimizer": "adam",
+        "learning_rate": 0.03,
+        "momentum": 0.9,
+        "schedule": "cosine",
+        "max_iter": 6,
+    }
+    stream = Stream(0, CUDA)
+    networks = FreshNetworks("convnet", SHAPE, 4, 2, stream)
+    networks.network.to(dtype)
+    recipe = Recipe(**(defaults | settings))
+    return rows[:8].clone(), pools, recipe, MMDObjective(make_kernel("rbf")), networks, stream
+
+
+@pytest.mark.parametrize("counts", [[2] * 4, [2, 60, 3, 1]])
+def test_the_loop_never_waits_for_the_device(counts):
+    """From its second iteration to its ninth: classes are shuffled anew, networks redrawn."""
+    usual, seen = torch.cuda.get_sync_debug_mode(), []
+
+    def watch(progress):
+        seen.append(progress.n_iter)
+        torch.cuda.set_sync_debug_mode("error" if 1 < progress.n_iter < 9 else usual)
+        return False
+
+    policy = (*MATCHING, ("flip", "scale", "rotate"))
+    start, *rest = small_run(torch.float32, policy=policy, counts=counts, max_iter=12)
+    start = torch.rand(sum(counts), *SHAPE, device=CUDA)
+    try:
+        condense(start, *rest, watch)
+    finally:
+        torch.cuda.set_sync_debug_mode(usual)
+    assert seen[-1] == 12
+
+
+def test_bfloat16_is_the_default_and_near_float32(digits):
+    network = build("convnet", SHAPE, 4, Stream(0, CUDA))
+    x = torch.randn(16, *SHAPE, device=CUDA)
+    exact, rough = embed(network, x), embed(network, x, Effort(torch.bfloat16))
+    assert rough.dtype == torch.float32
+    assert 0 < (rough - exact).norm() < 0.02 * exact.norm()
+    fitted = M3DCondenser(1, max_iter=1, device="cuda").fit(*digits)
+    capable = torch.cuda.get_device_capability() >= (8, 0)
+    assert fitted.params_["precision"] == ("bfloat16" if capable else "float32")
+
+
+def test_compiled_features_are_the_modules():
+    network = build("convnet", SHAPE, 4, Stream(0, CUDA)).requires_grad_(False)
+    x = torch.randn(16, *SHAPE, device=CUDA, requires_grad=True)
+    plain = embed(network, x)
+    (gradient,) = torch.autograd.grad(plain.square().sum(), x)
+    network.compiled = Compiled(network.embed)
+    compiled = embed(network, x)
+    assert (compiled - plain).norm() < 1e-3 * plain.norm()
+    (own,) = torch.autograd.grad(compiled.square().sum(), x)
+    assert (own - gradient).norm() < 1e-2 * gradient.norm()
+
+
+def test_less_memory_gives_the_same_rows(monkeypatch):
+    """All at once, and an image at a time."""
+    rows = []
+    for memory in (1e12, 1.0):
+        monkeypatch.setattr("m3d_sklearn.core.step.working_memory", lambda d, m=memory: m)
+        rows.append(condense(*small_run()).rows)
+    torch.testing.assert_close(*rows, rtol=0, atol=1e-9)
+
+
+def test_running_out_of_memory_in_mid_loop_gives_the_same_rows():
+    expected = condense(*small_run()).rows
+    start, pools, recipe, objective, networks, stream = small_run()
+    calls = []
+
+    def failing(network, batch):
+        calls.append(len(batch.real))
+        if len(calls) == 3:
+            torch.empty(2**50, dtype=torch.uint8, device=CUDA)
+        return objective(network, batch)
+
+    rows = condense(start, pools, recipe, failing, networks, stream).rows
+    assert len(calls) > recipe.max_iter
+    torch.testing.assert_close(rows, expected, rtol=0, atol=1e-9)
+
+
+def test_networks_trained_together_are_those_trained_alone():
+    protocol = PROTOCOLS["m3d"]
+    recipe = TrainingRecipe(
+        steps=9, batch_size=8, policy=protocol.policies[1], cutmix=protocol.cutmix
+    )
+    rows = torch.randn(20, *SHAPE, device=CUDA, dtype=torch.float64)
+    labels = torch.arange(20, device=CUDA) % 4
+
+    def trained(seeds):
+        streams = [Stream(seed, CUDA) for seed in seeds]
+        factory = partial(ConvNet, width=16)
+        networks = [build(factory, SHAPE, 4, stream).double() for stream in streams]
+        train(networks, rows.__getitem__, labels, recipe, streams, SHAPE)
+        return networks
+
+    streams = [Stream(seed, CUDA) for seed in range(3)]
+    together_ = trained(range(3))
+    assert isinstance(together(together_, streams, CUDA), ManyConvNets)
+    for seed, network in enumerate(together_):
+        (alone,) = trained([seed])
+        torch.testing.assert_close(network(rows), alone(rows), rtol=1e-8, atol=1e-8)

@@ -46,8 +46,8 @@ class Compiled:
             return self.by_shape[key](*arguments)
         if len(self.by_shape) >= MOST_SHAPES:
             return self.function(*arguments)
-        compiled = _compile(self.function, arguments)
         try:
+            compiled = _compile(self.function, arguments)
             result = compiled(*arguments)
         except Exception:
             # Compilers fail in many ways. Where the function itself is at fault it fails again.
@@ -77,7 +77,18 @@ def _autocast(arguments: tuple[Any, ...]) -> Any:
 def _compile(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[..., Any]:
     # A code object of its own, because torch counts recompilations by it and gives up
     # without a word after the eighth.
+    own = _copied(function)
+    on_cpu = all(tensor.device.type == "cpu" for tensor in _tensors(arguments))
+    # One compiling thread starts no worker processes inside a user's program.
+    options = {"compile_threads": 1} if on_cpu else None
+    return torch.compile(own, dynamic=False, options=options)
+
+
+def _copied(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function or method with a code object of its own; other callables as they are."""
     plain = getattr(function, "__func__", function)
+    if not isinstance(plain, types.FunctionType):
+        return function
     own = types.FunctionType(
         plain.__code__.replace(),
         plain.__globals__,
@@ -85,9 +96,5 @@ def _compile(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callab
         plain.__defaults__,
         plain.__closure__,
     )
-    if plain is not function:  # a method
-        own = types.MethodType(own, function.__self__)
-    on_cpu = all(tensor.device.type == "cpu" for tensor in _tensors(arguments))
-    # One compiling thread starts no worker processes inside a user's program.
-    options = {"compile_threads": 1} if on_cpu else None
-    return torch.compile(own, dynamic=False, options=options)
+    own.__kwdefaults__ = plain.__kwdefaults__
+    return own if plain is function else types.MethodType(own, function.__self__)

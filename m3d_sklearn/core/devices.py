@@ -116,7 +116,7 @@ def upload(numbers: list[int], device: torch.device) -> torch.Tensor:
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether an allocation failed, on any device."""
-    words = "can't allocate memory", "out of memory"
+    words = "can't allocate memory", "not enough memory", "out of memory"
     return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in words)
 
 

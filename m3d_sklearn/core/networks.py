@@ -93,6 +93,8 @@ class ConvNet(nn.Module):
         need_images(input_shape, "convnet", smallest=2)
         self.width = width
         depth = depth_for(min(size)) if depth is None else depth
+        if depth < 1:
+            raise ValueError(f"network 'convnet' needs a depth of 1 or more; got depth={depth}.")
         blocks: list[nn.Module] = []
         for block in range(depth):
             padding = 3 if block == 0 and size == [28, 28] else 1

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from problems import CPU, EQUAL, INF, LR, MOMENTUM, RBF, Problem, recipe_of, scale_of
 from reference import (
     class_loss,
     draw_steps,
@@ -17,97 +18,16 @@ from reference import (
 from torch import nn
 
 from m3d_sklearn.condensers._m3d import MMDObjective
-from m3d_sklearn.core import augmentation, loop, step
+from m3d_sklearn.core import augmentation, loop
 from m3d_sklearn.core.kernels import make_kernel
 from m3d_sklearn.core.loop import FreshNetworks, Progress, condense
-from m3d_sklearn.core.networks import MLP, ConvNet
+from m3d_sklearn.core.networks import MLP
 from m3d_sklearn.core.randomness import Stream
-from m3d_sklearn.core.recipe import Recipe, decoded_counts
-from m3d_sklearn.core.sampling import ClassPools, Scale
+from m3d_sklearn.core.recipe import decoded_counts
+from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.step import draw_step
 
-CPU = torch.device("cpu")
-INF = math.inf
-RBF = MMDObjective(make_kernel("rbf"))
-
-
-def scale_of(low=0.0, high=1.0, mean=0.0, std=1.0, dtype=torch.float64):
-    values = (torch.as_tensor(v) for v in (0.0, 1.0, low, high, mean, std))
-    return Scale(*values).to(CPU, dtype)
-
-
-def recipe_of(counts, **settings):
-    defaults = {
-        "factor": 1,
-        "policy": (),
-        "batch_real": 4,
-        "optimizer": "sgd",
-        "learning_rate": 0.1,
-        "momentum": 0.0,
-        "schedule": "constant",
-        "max_iter": 20,
-    }
-    return Recipe(counts=counts, **(defaults | settings))
-
-
 # ------------------------------------------------- the batched engine and the plain loop
-
-# Of the published loop. At its own rate these tiny images turn to chaos, and rounding with them.
-LR, MOMENTUM = 0.3, 0.5
-EQUAL = 1e-11
-
-
-class Problem:
-    """Small images, and the published (LR, MOMENTUM) as the engine's equivalent settings."""
-
-    def __init__(self, sizes, counts, *, channels=3, clamp=True, black=False, **settings):
-        n_classes = len(sizes)
-        self.shape = (channels, 8, 8)
-        generator = torch.Generator().manual_seed(1)
-
-        def uniform(*shape):
-            return torch.rand(shape, generator=generator, dtype=torch.float64)
-
-        self.labels = torch.arange(n_classes).repeat_interleave(torch.tensor(sizes))
-        self.rows = uniform(sum(sizes), *self.shape)
-        self.rows += 0.3 * uniform(n_classes, *self.shape)[self.labels]
-        if black:  # bright middles on a background of exact zeros, as MNIST
-            middle = torch.zeros(8, 8, dtype=torch.float64)
-            middle[2:6, 2:6] = 1
-            self.rows *= middle
-        self.rows /= self.rows.max()
-        low, high = (0.0, 1.0) if clamp else (-INF, INF)
-        mean = torch.linspace(0.3, 0.5, channels).view(-1, 1, 1)
-        self.scale = scale_of(low, high, mean, mean / 2)
-        own = MOMENTUM**n_classes
-        self.recipe = recipe_of(
-            counts,
-            learning_rate=LR * (1 - own) / (1 - MOMENTUM),
-            momentum=own,
-            **settings,
-        )
-        # No real rows: where all of a class is stored, the loss's gradient is rounding alone.
-        self.start = self.rows.max() * uniform(sum(counts), *self.shape).round(decimals=1)
-
-    def fresh(self):
-        """Pools, networks and stream as they stand before the first draw."""
-        stream = Stream(7, CPU)
-        factory = partial(ConvNet, width=8, depth=2)
-        networks = FreshNetworks(factory, self.shape, len(self.recipe.counts), 5, stream)
-        networks.network.double()
-        pools = ClassPools(self.rows, self.labels, len(self.recipe.counts), self.scale)
-        return pools, networks, stream
-
-    def engine(self, objective=RBF, watch=None):
-        pools, networks, stream = self.fresh()
-        return condense(self.start, pools, self.recipe, objective, networks, stream, watch)
-
-    def plain(self, run, n_iter=None, **options):
-        pools, networks, stream = self.fresh()
-        steps = draw_steps(pools, self.recipe, networks, stream, n_iter)
-        options = {"lr": LR, "momentum": MOMENTUM} | options
-        return run(self.start, pools, self.recipe, steps, **options)
-
 
 PAPER = {"factor": 2, "policy": augmentation.MATCHING}
 PROBLEMS = {
@@ -498,34 +418,3 @@ def test_condensing_lowers_the_loss():
     problem.recipe = replace(problem.recipe, max_iter=101, **settings)
     losses = problem.engine(MMDObjective(make_kernel("linear"))).losses
     assert sum(losses[-3:]) / 3 < losses[0] / 2
-
-
-# ------------------------------------------------- parts of the classes
-
-
-@pytest.mark.parametrize("memory", [1.0, 1e6, 1e12])
-def test_parts_hold_every_row_once(memory):
-    problem = Problem((7, 3, 5, 5), (2, 1, 3, 2), factor=2, batch_real=4)
-    pools, _, _ = problem.fresh()
-    parts = step.split_classes(pools, problem.recipe, memory, CPU)
-    for field, total in (("classes", 4), ("stored", 8), ("real", 15), ("decoded", 32)):
-        ends = [(getattr(part, field).start, getattr(part, field).stop) for part in parts]
-        assert ends[0][0] == 0
-        assert ends[-1][1] == total
-        assert all(a[1] == b[0] for a, b in pairwise(ends))
-    assert len(parts) == (1 if memory == 1e12 else 4 if memory == 1.0 else len(parts))
-
-
-@pytest.mark.parametrize("batch_real", [4, 9])
-def test_parts_change_nothing(monkeypatch, batch_real):
-    """A class at a time or all at once; with real features kept (9) and drawn anew (4)."""
-    policy = ("color", "crop", "cutout") if batch_real == 4 else ()
-    problem = Problem((7, 3, 9), (2, 1, 60), factor=2, batch_real=batch_real, policy=policy)
-    results = []
-    for memory in (1e12, 1.0):
-        monkeypatch.setattr(step, "working_memory", lambda device, memory=memory: memory)
-        pools, networks, stream = problem.fresh()
-        objective = MMDObjective(make_kernel("rbf"))
-        outcome = condense(problem.start, pools, problem.recipe, objective, networks, stream)
-        results.append(outcome.rows)
-    torch.testing.assert_close(*results, rtol=0, atol=EQUAL)

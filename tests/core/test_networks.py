@@ -280,3 +280,8 @@ def test_redraw_keeps_frozen_weights_frozen():
     network = build("mlp", (3,), 2, stream()).requires_grad_(False)
     redraw_(network, stream(1))
     assert not any(p.requires_grad for p in network.parameters())
+
+
+def test_a_convnet_has_a_block_at_least():
+    with pytest.raises(ValueError, match="depth of 1 or more; got depth=0"):
+        ConvNet((1, 8, 8), 2, depth=0)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from m3d_sklearn.core.randomness import Stream
-from m3d_sklearn.core.sampling import ClassPools, Scale
+from m3d_sklearn.core.sampling import ClassPools, Scale, range_numbers
 
 CPU = torch.device("cpu")
 LABELS = torch.tensor([0, 1, 2] * 4 + [0] * 6)  # 10, 4 and 4 rows, interleaved
@@ -64,6 +64,87 @@ def test_passes_are_shuffled_anew(pools):
     stream = Stream(0, CPU)
     passes = [pools.draw(9, stream)[:9].tolist() for _ in range(3)]
     assert passes[0] != passes[1] != passes[2]
+
+
+UNEQUAL = [12, 1, 6, 3, 9]  # by 3: passes of 4, 1 (whole), 2, 1 (whole) and 3 draws
+
+
+@pytest.fixture
+def unequal():
+    labels = torch.arange(5).repeat_interleave(torch.tensor(UNEQUAL))
+    order = torch.randperm(31, generator=torch.Generator().manual_seed(3))
+    return ClassPools(torch.zeros(31, 1), labels[order], 5, table_scale()), labels[order]
+
+
+def test_every_class_has_passes_of_its_own(unequal):
+    pools, labels = unequal
+    stream = Stream(0, CPU)
+    counts = pools.batch_counts(3)
+    draws = [by_class(pools.draw(3, stream), counts) for _ in range(24)]
+    for c, size in enumerate(UNEQUAL):
+        own = torch.nonzero(labels == c).flatten().tolist()
+        length = max(1, size // 3)
+        passes = [
+            [row for draw in draws[first : first + length] for row in draw[c]]
+            for first in range(0, 24, length)
+        ]
+        assert all(sorted(seen) == own for seen in passes)
+        if size > 3:
+            assert len(set(map(tuple, passes))) > 1
+
+
+def test_only_classes_at_their_end_are_shuffled(unequal, monkeypatch):
+    """A class of 12 by 3 is shuffled every fourth time; what comes whole is never shuffled."""
+    pools, _ = unequal
+    shuffled, shuffle = [], pools._shuffle
+
+    def watch(classes, stream):
+        shuffled[-1] += classes
+        shuffle(classes, stream)
+
+    monkeypatch.setattr(pools, "_shuffle", watch)
+    for _ in range(7):
+        shuffled.append([])
+        pools.draw(3, Stream(0, CPU))
+    assert shuffled == [[0, 2, 4], [], [2], [4], [0, 2], [], [2, 4]]
+
+
+def test_a_draw_of_a_thousand_classes():
+    sizes = [1 + 7 * c % 5 for c in range(1000)]
+    labels = torch.arange(1000).repeat_interleave(torch.tensor(sizes))
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(3))]
+    pools = ClassPools(torch.zeros(len(labels), 1), labels, 1000, table_scale())
+    counts, stream = pools.batch_counts(2), Stream(0, CPU)
+    for _ in range(4):
+        drawn = pools.draw(2, stream)
+        assert torch.equal(labels[drawn], range_numbers(counts, CPU))
+        assert len(drawn.unique()) == sum(counts)
+
+
+def test_all_rows_of_a_class_have_the_same_chance():
+    """Five of ten rows, 2,000 first draws: each row about 1,000 times, within 5 errors."""
+    pools = ClassPools(torch.zeros(10, 1), torch.zeros(10, dtype=torch.long), 1, table_scale())
+    stream, times = Stream(0, CPU), torch.zeros(10)
+    for _ in range(2000):
+        pools.draw(5, stream)
+        times[pools.draw(5, stream)] += 1
+    assert (times - 1000).abs().max() < 5 * (2000 * 0.25) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([2, 1, 3], [0, 0, 1, 2, 2, 2]),
+        ([2, 2], [0, 0, 1, 1]),
+        ([3], [0, 0, 0]),
+        ([0, 2, 0, 1], [1, 1, 3]),
+        ([0, 0], []),
+    ],
+)
+def test_range_numbers(counts, expected):
+    numbers = range_numbers(counts, CPU)
+    assert numbers.tolist() == expected
+    assert numbers.dtype == torch.int64
 
 
 @pytest.mark.parametrize("batch", [4, 128])

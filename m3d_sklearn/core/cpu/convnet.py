@@ -25,7 +25,7 @@ __all__ = ["Passes", "compiled_passes", "features"]
 Weights = tuple[BlockWeights, ...]
 
 
-def forward_keeping(x: Tensor, weights: Weights) -> tuple[Tensor, tuple[Any, ...]]:
+def forward(x: Tensor, weights: Weights) -> tuple[Tensor, tuple[Any, ...]]:
     """All blocks, (n, c, h, w) to (n, h', w', c'), and what their gradients need."""
     everything = []
     for place, own in enumerate(weights):
@@ -35,11 +35,6 @@ def forward_keeping(x: Tensor, weights: Weights) -> tuple[Tensor, tuple[Any, ...
             x, kept = wide_block(x if place else x.permute(0, 2, 3, 1).contiguous(), own)
         everything.append(kept)
     return x, tuple(everything)
-
-
-def forward(x: Tensor, weights: Weights) -> Tensor:
-    """All blocks, (n, c, h, w) to (n, h', w', c')."""
-    return forward_keeping(x, weights)[0]
 
 
 def backward(
@@ -66,10 +61,9 @@ def backward(
 
 
 class Passes(NamedTuple):
-    """The three functions above, as they are or compiled."""
+    """The two functions above, as they are or compiled."""
 
     forward: Callable[..., Any] = forward
-    forward_keeping: Callable[..., Any] = forward_keeping
     backward: Callable[..., Any] = backward
     whole_chunks: bool = False
 
@@ -77,7 +71,7 @@ class Passes(NamedTuple):
 @functools.cache
 def compiled_passes() -> Passes:
     """Compiled once a process and shape."""
-    return Passes(Compiled(forward), Compiled(forward_keeping), Compiled(backward), True)
+    return Passes(Compiled(forward), Compiled(backward), True)
 
 
 class _Features(torch.autograd.Function):
@@ -85,27 +79,35 @@ class _Features(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, chunk: int, passes: Passes, paddings: tuple[int, ...], *values: Tensor
+        ctx: Any,
+        x: Tensor,
+        chunk: int,
+        passes: Passes,
+        paddings: tuple[int, ...],
+        grad_mode: bool,
+        *values: Tensor,
     ) -> Tensor:
         blocks = [BlockWeights(*values[3 * i : 3 * i + 3], p) for i, p in enumerate(paddings)]
-        differentiable = any(ctx.needs_input_grad)
+        differentiable = grad_mode and any(ctx.needs_input_grad)
         weights = prepared(blocks, x.shape[2:], differentiable)
         chunks = _chunks(x.detach(), chunk, passes.whole_chunks)
         if not differentiable:
-            return torch.cat([passes.forward(part, weights) for part in chunks])[: len(x)]
+            return torch.cat([passes.forward(part, weights)[0] for part in chunks])[: len(x)]
         outputs, ctx.kept = [], []
         for part in chunks:
-            output, kept = passes.forward_keeping(part, weights)
+            output, kept = passes.forward(part, weights)
             outputs.append(output)
             ctx.kept.append(kept)
         ctx.settings = x.shape, chunk, passes, weights
+        ctx.save_for_backward(*values)
         return torch.cat(outputs)[: len(x)]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         shape, chunk, passes, weights = ctx.settings
-        by_input, by_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[4:])
+        _ = ctx.saved_tensors  # raises where a weight was changed since
+        by_input, by_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[5:])
         images, totals = [], None
         parts = _chunks(gradient, chunk, passes.whole_chunks)
         for part, kept in zip(parts, ctx.kept, strict=True):
@@ -116,7 +118,7 @@ class _Features(torch.autograd.Function):
             totals = own if totals is None else [a + b for a, b in zip(totals, own, strict=True)]
         by_x = torch.cat(images)[: shape[0]] if by_input else None
         by_values = totals if by_weights else [None] * (3 * len(weights))
-        return by_x, None, None, None, *by_values
+        return by_x, None, None, None, None, *by_values
 
 
 def _chunks(rows: Tensor, chunk: int, whole: bool) -> list[Tensor]:
@@ -147,5 +149,5 @@ def features(x: Tensor, blocks: Sequence[BlockWeights], chunk: int, passes: Pass
     """
     values = [value for own in blocks for value in own[:3]]
     paddings = tuple(own.padding for own in blocks)
-    maps = _Features.apply(x, chunk, passes, paddings, *values)
+    maps = _Features.apply(x, chunk, passes, paddings, torch.is_grad_enabled(), *values)
     return maps.permute(0, 3, 1, 2).flatten(1)

@@ -61,10 +61,11 @@ def _on_both_sides(matrix: Matrix, tiles: Tensor) -> Tensor:
         return _written_out(matrix, _written_out(matrix, tiles, 0), 1).flatten(2)
     m = tiles.new_tensor(matrix)
     rows, columns = m.shape
-    gathered = tiles.reshape(columns, -1)
-    half = (m @ gathered).view(rows, columns, -1)
+    gathered = tiles.reshape(columns, tiles.numel() // columns)
+    rest = gathered.shape[1] // columns
+    half = (m @ gathered).view(rows, columns, rest)
     # The gathered copy is done with, and warm: a fresh result would cost more to write.
-    room = gathered.view(rows, rows, -1) if rows == columns else None
+    room = gathered.view(rows, rows, rest) if rows == columns else None
     return torch.matmul(m, half, out=room)
 
 
@@ -94,7 +95,7 @@ def _transformed_tiles(x: Tensor) -> Tensor:
     """Bᵀ d B of every tile, (36, n·tiles, c)."""
     padded = F.pad(x, (0, 0, 1, 1, 1, 1))
     tiles = padded.unfold(1, 6, TILE).unfold(2, 6, TILE).permute(4, 5, 0, 1, 2, 3)
-    return _on_both_sides(_INPUT, tiles).view(36, -1, x.shape[3])
+    return _on_both_sides(_INPUT, tiles).view(36, tiles[0, 0, ..., 0].numel(), x.shape[3])
 
 
 def convolve(x: Tensor, transformed: Tensor) -> Tensor:
@@ -112,10 +113,11 @@ def convolve(x: Tensor, transformed: Tensor) -> Tensor:
     Tensor of shape (n, h, w, c_out)
     """
     n, h, w, _ = x.shape
+    c_out = transformed.shape[2]
     products = torch.bmm(_transformed_tiles(x), transformed)
-    outputs = _on_both_sides(_OUTPUT, products.view(6, 6, -1))
-    outputs = outputs.view(TILE, TILE, n, h // TILE, w // TILE, -1)
-    return outputs.permute(2, 3, 0, 4, 1, 5).reshape(n, h, w, -1)
+    outputs = _on_both_sides(_OUTPUT, products.unflatten(0, (6, 6)))
+    outputs = outputs.view(TILE, TILE, n, h // TILE, w // TILE, c_out)
+    return outputs.permute(2, 3, 0, 4, 1, 5).reshape(n, h, w, c_out)
 
 
 def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
@@ -129,7 +131,7 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     """
     n, h, w, c_out = gradient.shape
     tiles = gradient.view(n, h // TILE, TILE, w // TILE, TILE, c_out).permute(2, 4, 0, 1, 3, 5)
-    spread = _on_both_sides(_OUTPUT_ADJOINT, tiles).view(36, -1, c_out)
-    places = torch.bmm(_transformed_tiles(x).transpose(1, 2), spread).view(36, -1)
+    spread = _on_both_sides(_OUTPUT_ADJOINT, tiles).view(36, tiles[0, 0, ..., 0].numel(), c_out)
+    places = torch.bmm(_transformed_tiles(x).transpose(1, 2), spread).flatten(1)
     weights = _weight_matrix(x).t() @ places
     return weights.view(3, 3, -1, c_out).permute(3, 2, 0, 1)

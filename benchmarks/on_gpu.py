@@ -1,0 +1,162 @@
+"""Everything that waits for a GPU, in order of worth, in the time there is.
+
+    python benchmarks/on_gpu.py --budget SECONDS --out FOLDER [--list]
+
+Runs the GPU tests, then the speed table case by case, then accuracy cells, each as a
+process of its own. A job that is done is not run again: FOLDER/done.jsonl says which are,
+and a later call goes on with the missing ones, failed ones among them. A job that would
+not fit into what is left of the budget is left for that call; one that passes the budget is
+stopped. Rows are in FOLDER/speed.jsonl and FOLDER/accuracy.jsonl, output in FOLDER/*.log.
+
+MNIST and CIFAR-10 are read from the folder in M3D_DATA, or ../shared/data. Any torch from
+2.6 on will do; the package need not be installed (PYTHONPATH=. is set for the jobs).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command and about how long it takes on an H200.
+
+    Attributes
+    ----------
+    name : str
+    command : tuple of str
+        After the interpreter; {out} stands for the folder.
+    seconds : float
+        A guess until it has run: what has to be left of the budget for it to start.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    seconds: float
+
+
+def _speed(case: str, seconds: float) -> Job:
+    command = ("benchmarks/speed.py", "--device", "cuda", "--only", case)
+    return Job(f"speed {case}", (*command, "--json", "{out}/speed.jsonl"), seconds)
+
+
+def _accuracy(data: str, method: str, ipc: int, seed: int, seconds: float, *more: str) -> Job:
+    cell = ("--data", data, "--method", method, "--ipc", str(ipc), "--seed", str(seed), *more)
+    name = " ".join(["accuracy", data, method, str(ipc), str(seed), *more])
+    return Job(name, ("benchmarks/accuracy.py", *cell, "--json", "{out}/accuracy.jsonl"), seconds)
+
+
+JOBS = [
+    Job("tests", ("-m", "pytest", "-q", "-m", "gpu", "tests"), 60),
+    _speed("cifar10-ipc10", 60),
+    _speed("evaluate", 40),
+    _speed("coresets", 15),
+    *(
+        _speed(case, 60)
+        for case in (
+            "mnist-ipc1",
+            "mnist-ipc10",
+            "cifar10-ipc1",
+            "cifar10-ipc50",
+            "100classes-ipc10",
+            "224px-ipc10",
+            "growth",
+        )
+    ),
+    # The default precision against float32, the accuracy of the final sets, five seeds.
+    *(
+        _accuracy("cifar10", "m3d", 10, seed, 60, *precision)
+        for seed in range(5)
+        for precision in ((), ("--precision", "float32"))
+    ),
+    *(
+        _accuracy(data, method, ipc, seed, 150)
+        for seed in range(3)
+        for ipc in (10, 1, 50)
+        for data in ("mnist", "cifar10")
+        for method in ("m3d-paper", "m3d", "random", "herding", "kcenter")
+        if (data, method, ipc) != ("cifar10", "m3d", 10)
+    ),
+]
+
+
+def done_already(folder: Path) -> set[str]:
+    """Names of the jobs that have ended well."""
+    file = folder / "done.jsonl"
+    if not file.exists():
+        return set()
+    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines() if line]
+    return {row["job"] for row in rows if row["status"] == "done"}
+
+
+def run_job(job: Job, folder: Path, limit: float) -> str:
+    """Run one job; "done", "failed" or "stopped"."""
+    command = [sys.executable, *(part.replace("{out}", str(folder)) for part in job.command)]
+    log = folder / (job.name.replace(" ", "-").replace("/", "-") + ".log")
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    with log.open("w", encoding="utf-8") as output:
+        try:
+            ended = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=limit,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return "stopped"
+    return "done" if ended.returncode == 0 else "failed"
+
+
+def run(jobs: Sequence[Job], folder: Path, budget: float) -> list[str]:
+    """Run what is missing and fits; the names of the jobs that are left."""
+    started = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = done_already(folder)
+    for job in jobs:
+        left = budget - (time.monotonic() - started)
+        if job.name in finished or job.seconds > left:
+            continue
+        began = time.monotonic()
+        status = run_job(job, folder, left)
+        spent = time.monotonic() - began
+        with (folder / "done.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"job": job.name, "status": status, "seconds": spent}) + "\n")
+        print(f"{status:8} {spent:6.0f} s  {job.name}", flush=True)
+    finished = done_already(folder)
+    return [job.name for job in jobs if job.name not in finished]
+
+
+def main(arguments: list[str] | None = None, jobs: Sequence[Job] = JOBS) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--budget", type=float, required=True, help="seconds in all")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--list", action="store_true", help="show the jobs, and run none")
+    options = parser.parse_args(arguments)
+    folder = options.out.resolve()
+    if options.list:
+        finished = done_already(folder)
+        for job in jobs:
+            print(
+                f"{'done' if job.name in finished else 'waits':8} {job.seconds:6.0f} s  {job.name}"
+            )
+        return
+    left = run(jobs, folder, options.budget)
+    print(f"{len(jobs) - len(left)} of {len(jobs)} jobs done; left: {', '.join(left) or 'none'}")
+
+
+if __name__ == "__main__":
+    main()

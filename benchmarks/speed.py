@@ -1,0 +1,370 @@
+"""Speed and memory of the engine beside the published loop, in one run.
+
+    python benchmarks/speed.py [--quick] [--json FILE] [--only CASE ...]
+
+Each case alternates a few iterations of the plain loop (benchmarks/plain.py) with as many
+of the engine's, and compares the medians: a machine's slow minutes hit both. Warm-up, and
+compiling, are left out. ``--quick`` is MNIST's shapes alone, under 3 minutes on 2 cores.
+Images are random: time does not depend on what they show. Rows go to FILE as JSON lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from plain import PlainCondenser, plain_convnet, plain_training
+
+from m3d_sklearn.condensers._m3d import MMDObjective
+from m3d_sklearn.core.augmentation import MATCHING
+from m3d_sklearn.core.compiling import Compiled
+from m3d_sklearn.core.coresets import herd, k_center
+from m3d_sklearn.core.cpu.convnet import Passes, compiled_passes
+from m3d_sklearn.core.devices import is_accelerator, resolve_device, resolve_precision
+from m3d_sklearn.core.kernels import make_kernel
+from m3d_sklearn.core.loop import FreshNetworks, condense
+from m3d_sklearn.core.networks import build
+from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.recipe import Recipe
+from m3d_sklearn.core.sampling import ClassPools, Scale
+from m3d_sklearn.core.training import PROTOCOLS, TrainingRecipe, train
+
+Row = dict[str, Any]
+PAPER_ITERATIONS = 10_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One shape of the problem."""
+
+    name: str
+    shape: tuple[int, int, int]
+    n_classes: int
+    ipc: int
+    n: int = 5_000
+    batch_real: int = 128
+    plain: bool = True
+    rounds: int = 5
+
+
+MNIST, CIFAR, LARGE = (1, 28, 28), (3, 32, 32), (3, 224, 224)
+QUICK = [Case("mnist-ipc10", MNIST, 10, 10, rounds=3), Case("mnist-ipc1", MNIST, 10, 1, rounds=3)]
+CASES = [
+    Case("mnist-ipc1", MNIST, 10, 1),
+    Case("mnist-ipc10", MNIST, 10, 10),
+    Case("cifar10-ipc1", CIFAR, 10, 1),
+    Case("cifar10-ipc10", CIFAR, 10, 10),
+    Case("cifar10-ipc50", CIFAR, 10, 50, rounds=3),
+    Case("100classes-ipc10", CIFAR, 100, 10, n=20_000, rounds=3),
+]
+# Two CPU cores would take minutes an iteration at the published batch.
+LARGE_ON = {
+    "cpu": Case("224px-ipc1", LARGE, 10, 1, n=400, batch_real=8, rounds=3),
+    "cuda": Case("224px-ipc10", LARGE, 10, 10, n=2_000),
+}
+SMALL = Case("", (3, 16, 16), 10, 1, batch_real=16, plain=False)
+GROWTH = (
+    [replace(SMALL, name=f"classes-{c}", n_classes=c, n=40 * c) for c in (10, 30, 100, 300, 1000)]
+    + [replace(SMALL, name=f"ipc-{i}", ipc=i) for i in (1, 3, 10, 30, 50, 100)]
+    + [replace(SMALL, name=f"n-{n}", n=n) for n in (10_000, 100_000, 1_000_000)]
+    + [replace(SMALL, name=f"side-{s}", shape=(3, s, s)) for s in (16, 32, 64, 128)]
+)
+
+
+def images_of(case: Case, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (case.n, *case.shape), generator=generator, dtype=torch.uint8)
+    return images.to(device), (torch.arange(case.n) % case.n_classes).to(device)
+
+
+class Engine:
+    """The engine at the published settings."""
+
+    def __init__(self, case: Case, device: torch.device, form: str) -> None:
+        images, labels = images_of(case, device)
+        values = (torch.tensor(v) for v in (0.0, 255.0, 0.0, 1.0, 0.5, 0.3))
+        scale = Scale(*values).to(device, torch.float32)
+        self.stream = Stream(0, device)
+        self.pools = ClassPools(images, labels, case.n_classes, scale)
+        self.recipe = Recipe(
+            counts=[case.ipc] * case.n_classes,
+            factor=2,
+            policy=MATCHING,
+            batch_real=case.batch_real,
+            optimizer="sgd",
+            learning_rate=2.0 * case.ipc,
+            momentum=0.5**case.n_classes,
+            schedule="constant",
+            max_iter=1,
+            precision=resolve_precision("auto", device),
+        )
+        self.rows = torch.rand(case.n_classes * case.ipc, *case.shape, device=device)
+        self.networks = FreshNetworks("convnet", case.shape, case.n_classes, 5, self.stream)
+        if form == "compiled":
+            network = self.networks.network
+            if is_accelerator(device):
+                network.compiled = Compiled(network.embed)
+            else:
+                network.passes = compiled_passes()
+        self.objective = MMDObjective(make_kernel("rbf"))
+
+    def run(self, iterations: int) -> None:
+        recipe = replace(self.recipe, max_iter=iterations)
+        arguments = (recipe, self.objective, self.networks, self.stream)
+        self.rows = condense(self.rows, self.pools, *arguments).rows
+
+
+def seconds(run: Callable[[], Any], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def alternate(
+    runs: dict[str, Callable[[int], Any]], rounds: int, device: torch.device
+) -> dict[str, float]:
+    """Median seconds an iteration of each, in turns of about a second."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    each = {}
+    for name, run in runs.items():
+        for _ in range(2):  # the first compiles
+            once = seconds(lambda run=run: run(1), device)
+        each[name] = max(1, min(50, int(1 / once)))
+    for _ in range(rounds):
+        for name, run in runs.items():
+            spent = seconds(lambda run=run, name=name: run(each[name]), device)
+            times[name].append(spent / each[name])
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def counted(case: Case) -> tuple[float, float]:
+    """FLOP and bytes of an iteration's passes, as published: direct convolutions in float32.
+
+    Bytes are those of a block's activations, each written and read once, forward, and twice
+    more for a gradient.
+    """
+    network, x = plain_convnet(case.shape, case.n_classes), torch.zeros(1, *case.shape)
+    flop = values = 0
+    for layer in network:
+        y = layer(x)
+        if isinstance(layer, torch.nn.Conv2d):
+            flop += 2 * layer.weight.numel() * y.shape[2] * y.shape[3]
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.AvgPool2d)):
+            values += y.numel()
+        x = y
+    real, decoded = case.n_classes * case.batch_real, case.n_classes * min(4 * case.ipc, 200)
+    return flop * (real + 2 * decoded), 4 * 2 * values * (real + 3 * decoded)
+
+
+def peak_memory(case: Case, device: torch.device) -> float | None:
+    """MB that the loop takes beside the data, in a process of its own on a CPU."""
+    if device.type == "cuda":
+        engine = Engine(case, device, "eager")
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        engine.run(2)
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_here, (case, torch.get_num_threads()))
+
+
+def _peak_here(case: Case, threads: int) -> float:
+    torch.set_num_threads(threads)
+    engine = Engine(case, torch.device("cpu"), "eager")
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the highest mark so far
+    before = _resident("VmRSS")
+    engine.run(2)
+    return _resident("VmHWM") - before
+
+
+def _resident(field: str) -> float:
+    """MB, from Linux's account of this process."""
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if field in x)
+    return int(line.split()[1]) / 1e3
+
+
+def rates(device: torch.device) -> Row:
+    """Matrix products and copies of this machine in this run, the ceilings."""
+    n = 8192 if is_accelerator(device) else 2048
+    row: Row = {"case": "rates"}
+    dtypes = {"float32": torch.float32}
+    if is_accelerator(device):  # a CPU without units for it takes minutes
+        dtypes["bfloat16"] = torch.bfloat16
+    for name, dtype in dtypes.items():
+        a = torch.randn(n, n, device=device).to(dtype)
+        spent = alternate({"": lambda k, a=a: [a @ a for _ in range(k)]}, 5, device)[""]
+        row[f"{name}_tflops"] = 2 * n**3 / spent / 1e12
+    x = torch.randn(2**28 if is_accelerator(device) else 2**25, device=device)
+    y = torch.empty_like(x)
+    spent = alternate({"": lambda k: [y.copy_(x) for _ in range(k)]}, 5, device)[""]
+    row["copy_gbs"] = 2 * 4 * len(x) / spent / 1e9
+    return row
+
+
+def condensing(case: Case, device: torch.device) -> Row:
+    """One case: the plain loop, the engine without and with a compiler."""
+    runs: dict[str, Callable[[int], Any]] = {}
+    if case.plain:
+        images, labels = images_of(case, device)
+        plain = PlainCondenser(
+            images.float() / 255, labels, case.n_classes, case.ipc, case.batch_real
+        )
+        runs["plain"] = lambda k: [plain.step() for _ in range(k)]
+    runs["eager"] = Engine(case, device, "eager").run
+    if case.plain:
+        runs["compiled"] = Engine(case, device, "compiled").run
+    spent = alternate(runs, case.rounds, device)
+    ours = min(spent.get("compiled", spent["eager"]), spent["eager"])
+    flop, moved = counted(case)
+    row: Row = {
+        "case": case.name,
+        "plain_s": spent.get("plain"),
+        "eager_s": spent["eager"],
+        "compiled_s": spent.get("compiled"),
+        "ours_s": ours,
+        "paper_run_s": ours * PAPER_ITERATIONS,
+        "tflops": flop / ours / 1e12,
+        "gbs": moved / ours / 1e9,
+        "peak_mb": peak_memory(case, device),
+    }
+    if case.plain:
+        row["ratio"] = spent["plain"] / ours
+        row["eager_ratio"] = spent["plain"] / spent["eager"]
+    return row
+
+
+def evaluating(device: torch.device, n_networks: int = 5) -> Row:
+    """CIFAR-10 at ipc 10: five networks on 400 images, 7 steps an epoch."""
+    images = torch.rand(400, *CIFAR, device=device)
+    labels = torch.arange(400, device=device) % 10
+    protocol = PROTOCOLS["m3d"]
+    recipe = TrainingRecipe(
+        steps=0,
+        batch_size=64,
+        policy=protocol.policies[1],
+        cutmix=protocol.cutmix,
+        precision=resolve_precision("auto", device),
+    )
+    streams = [Stream(seed, device) for seed in range(n_networks)]
+    networks = [build("convnet", CIFAR, 10, stream) for stream in streams]
+
+    def ours(form: str, steps: int) -> None:
+        for network in networks:
+            network.passes = compiled_passes() if form == "compiled" else Passes()
+        own = replace(recipe, steps=steps)
+        train(networks, images.__getitem__, labels, own, streams, CIFAR)
+
+    def plain(k: int) -> None:
+        plain_training(images, labels, 10, n_networks, k)
+
+    runs = {"plain": plain, "eager": lambda k: ours("eager", k)}
+    if not is_accelerator(device):
+        runs["compiled"] = lambda k: ours("compiled", k)
+    spent = alternate(runs, 3, device)
+    best = min(spent["eager"], spent.get("compiled", spent["eager"]))
+    return {
+        "case": f"evaluate-{n_networks}networks",
+        "plain_s": spent["plain"],
+        "eager_s": spent["eager"],
+        "compiled_s": spent.get("compiled"),
+        "ours_s": best,
+        "ratio": spent["plain"] / best,
+        "eager_ratio": spent["plain"] / spent["eager"],
+        "thousand_epochs_s": 7_000 * best,
+    }
+
+
+def coresets(device: torch.device) -> Iterator[Row]:
+    """One class of 50,000 rows of 2,048 features, 50 of them chosen."""
+    features = torch.randn(50_000, 2_048, device=device)
+    for name, rule in (("herding", herd), ("kcenter", k_center)):
+        rule(features[:1000], 5)
+        yield {
+            "case": f"{name}-50000x2048-k50",
+            "ours_s": seconds(lambda r=rule: r(features, 50), device),
+        }
+
+
+def names(kind: str) -> set[str]:
+    """What ``--only`` knows."""
+    cases = {case.name for case in (*CASES, LARGE_ON[kind], *GROWTH)}
+    return cases | {"growth", "evaluate", "coresets"}
+
+
+def measured(device: torch.device, quick: bool, only: list[str]) -> Iterator[Row]:
+    """All rows, the most wanted first."""
+
+    def wanted(*names: str) -> bool:
+        return not only or not set(names).isdisjoint(only)
+
+    yield rates(device)
+    if quick:
+        yield from (condensing(case, device) for case in QUICK)
+        return
+    for case in (*CASES, LARGE_ON[device.type]):
+        if wanted(case.name):
+            yield condensing(case, device)
+    if wanted("evaluate"):
+        yield evaluating(device)
+    if wanted("coresets"):
+        yield from coresets(device)
+    for case in GROWTH:
+        if wanted("growth", case.name):
+            yield condensing(case, device)
+
+
+def machine(device: torch.device) -> Row:
+    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
+    return {
+        "device": device.type,
+        "hardware": name or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def shown(row: Row) -> str:
+    values = [
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in row.items()
+        if value is not None and key not in ("hardware", "python", "torch", "device", "threads")
+    ]
+    return "  ".join(values)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="MNIST's shapes alone")
+    parser.add_argument("--json", metavar="FILE", help="add the rows to FILE as JSON lines")
+    parser.add_argument("--only", nargs="*", default=[], metavar="CASE")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args(arguments)
+    device = resolve_device(options.device)
+    print(json.dumps(machine(device)))
+    for row in measured(device, options.quick, options.only):
+        row = row | machine(device)
+        print(shown(row), flush=True)
+        if options.json:
+            with open(options.json, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

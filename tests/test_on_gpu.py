@@ -1,0 +1,104 @@
+"""The runner of what waits for a GPU, on small jobs of its own."""
+
+import json
+import sys
+
+import on_gpu
+import pytest
+from on_gpu import JOBS, Job, main
+
+QUICK = ("-c", "print('here')")
+
+
+def writing(name, line="x"):
+    """A job that adds a line to a file in the folder."""
+    code = f"open(r'{{out}}/{name}', 'a').write('{line}\\n')"
+    return Job(name, ("-c", code), 0.0)
+
+
+def statuses(folder):
+    lines = (folder / "done.jsonl").read_text().splitlines()
+    return [(row["job"], row["status"]) for row in map(json.loads, lines)]
+
+
+def test_finished_jobs_are_not_run_again(tmp_path, capsys):
+    jobs = [writing("a"), writing("b")]
+    for _ in range(2):
+        main(["--budget", "60", "--out", str(tmp_path)], jobs)
+    assert (tmp_path / "a").read_text() == "x\n"
+    assert statuses(tmp_path) == [("a", "done"), ("b", "done")]
+    assert "2 of 2 jobs done; left: none" in capsys.readouterr().out
+
+
+def test_what_does_not_fit_is_left_and_later_jobs_still_run(tmp_path, capsys):
+    main(["--budget", "30", "--out", str(tmp_path)], [Job("long", QUICK, 1e6), writing("short")])
+    assert statuses(tmp_path) == [("short", "done")]
+    assert "1 of 2 jobs done; left: long" in capsys.readouterr().out
+
+
+def test_a_failed_job_is_run_again_and_stops_no_other(tmp_path):
+    broken = Job("broken", ("-c", "import sys; print('why'); sys.exit(3)"), 0.0)
+    for _ in range(2):
+        main(["--budget", "60", "--out", str(tmp_path)], [broken, writing("next")])
+    assert statuses(tmp_path) == [("broken", "failed"), ("next", "done"), ("broken", "failed")]
+    assert (tmp_path / "broken.log").read_text() == "why\n"
+
+
+def test_a_job_is_stopped_when_the_budget_is_spent(tmp_path):
+    endless = Job("endless", ("-c", "import time; time.sleep(60)"), 0.0)
+    main(["--budget", "1", "--out", str(tmp_path)], [endless])
+    assert statuses(tmp_path) == [("endless", "stopped")]
+
+
+def test_a_tiny_budget_runs_nothing_of_the_real_list(tmp_path, capsys):
+    main(["--budget", "1", "--out", str(tmp_path)])
+    assert f"0 of {len(JOBS)} jobs done" in capsys.readouterr().out
+    assert not (tmp_path / "done.jsonl").exists()
+
+
+def test_list_runs_nothing(tmp_path, capsys):
+    main(["--budget", "60", "--out", str(tmp_path), "--list"], [writing("a")])
+    assert "waits" in capsys.readouterr().out
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_package_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = Job("import", ("-c", "import m3d_sklearn"), 0.0)
+    assert on_gpu.run([job], tmp_path, 60.0) == []
+
+
+def test_jobs_have_names_of_their_own():
+    assert len({job.name for job in JOBS}) == len(JOBS)
+
+
+@pytest.mark.parametrize("job", JOBS, ids=[job.name for job in JOBS])
+def test_every_command_is_one_that_its_script_takes(job, monkeypatch, tmp_path):
+    """Parsed by the script itself, whose work is taken out."""
+    script, *arguments = (part.replace("{out}", str(tmp_path)) for part in job.command)
+    if script == "-m":
+        assert arguments[0] == "pytest"
+        return
+    seen = []
+    if "speed" in script:
+        import speed
+
+        monkeypatch.setattr(speed, "resolve_device", lambda name: seen.append(name) or "cuda")
+        monkeypatch.setattr(speed, "machine", lambda device: {})
+        monkeypatch.setattr(speed, "measured", lambda *given: seen.append(given) or [])
+        speed.main(arguments)
+        _, (_, quick, only) = seen
+        assert not quick
+        assert set(only) <= speed.names("cuda")
+    else:
+        import accuracy
+
+        monkeypatch.setattr(accuracy, "cell", lambda options: seen.append(options) or {})
+        accuracy.main(arguments)
+        assert seen[0].data in ("mnist", "cifar10")
+
+
+def test_the_interpreter_is_this_one(tmp_path):
+    job = Job("which", ("-c", "import sys; print(sys.executable)"), 0.0)
+    on_gpu.run([job], tmp_path, 60.0)
+    assert (tmp_path / "which.log").read_text().strip() == sys.executable

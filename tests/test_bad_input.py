@@ -260,6 +260,7 @@ MATCHING: list[Bad] = [
     ("tol", -1e-3, "got -0.001"),
     ("n_iter_no_change", 9, "got 9"),
     ("n_iter_no_change", 10.5, "got 10.5"),
+    ("precision", "float16", "got 'float16'"),
     ("verbose", "loud", "got 'loud'"),
 ]
 TRAINING: list[Bad] = [
@@ -272,6 +273,7 @@ TRAINING: list[Bad] = [
     ("cutmix", 1.5, "got 1.5"),
     ("cutmix", -0.1, "got -0.1"),
     ("cutmix", "often", "got 'often'"),
+    ("precision", 32, "got 32"),
 ]
 SGD: list[Bad] = [
     ("learning_rate", -0.1, "got -0.1"),

@@ -399,6 +399,7 @@ CHANGES: dict[type, dict[str, Change]] = {
             data=iris,
             expected=(20, 30),
         ),
+        "precision": Change("bfloat16"),
         "random_state": Change(1),
     }
     | DEVICE
@@ -415,6 +416,7 @@ CHANGES: dict[type, dict[str, Change]] = {
         "cutmix": Change(0.0, MLP),
         "image_shape": Change((8, 8), data=flat_digits),
         "channel_axis": Change(1, {"channel_axis": -1}, data=cubes),
+        "precision": Change("bfloat16", MLP),
         "random_state": Change(1, MLP),
     }
     | DEVICE

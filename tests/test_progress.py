@@ -69,10 +69,10 @@ def test_other_work_shows_bars_of_its_own(capfd):
     err = capfd.readouterr().err
     assert "NetworkClassifier" in err
     assert "2/2" in err
-    evaluate(condensed, X, y, n_networks=2, max_iter=1, verbose=1)
+    evaluate(condensed, X, y, n_networks=2, max_iter=3, verbose=1)
     err = capfd.readouterr().err
     assert "evaluate" in err
-    assert "2/2" in err
+    assert "3/3" in err
 
 
 def test_an_interrupted_run_raises_and_closes_its_bar(capfd):

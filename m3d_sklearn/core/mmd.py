@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from m3d_sklearn.core.devices import upload
 from m3d_sklearn.core.kernels import Kernel, mean_squared_distance
 
 __all__ = ["mmd2", "stack_classes"]
@@ -38,7 +39,7 @@ def stack_classes(features: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
     if min(counts) == longest:
         stacked = features.reshape(n, longest, -1)
         return stacked, features.new_full((n, longest), 1 / longest)
-    sizes = torch.tensor(counts, device=features.device)
+    sizes = upload(counts, features.device)
     filled = torch.arange(longest, device=features.device) < sizes[:, None]  # (C, N)
     stacked = features.new_zeros(n, longest, features.shape[1])
     stacked = stacked.masked_scatter(filled[..., None], features)

@@ -31,14 +31,17 @@ class MMDObjective:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.real: dict[int, Tensor] = {}  # features of the last real rows, by first class
+        self.real: dict[int, Tensor] = {}  # features of real rows that come again, by first class
 
     def __call__(self, network: nn.Module, batch: Batch) -> Tensor:
-        if batch.first not in self.real or not batch.same_real:
+        real = self.real.get(batch.first) if batch.same_real else None
+        if real is None:
             with torch.no_grad():
-                self.real[batch.first] = embed(network, batch.real, batch.effort)
+                real = embed(network, batch.real, batch.effort)
+        if batch.keep_real:
+            self.real[batch.first] = real
         synthetic = embed(network, batch.synthetic, batch.effort)
-        real, real_weights = stack_classes(self.real[batch.first], batch.real_counts)
+        real, real_weights = stack_classes(real, batch.real_counts)
         synthetic, weights = stack_classes(synthetic, batch.synthetic_counts)
         return mmd2(real, synthetic, self.kernel, real_weights, weights, whole=batch.whole)
 

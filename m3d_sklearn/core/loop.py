@@ -177,13 +177,11 @@ def condense(
     optimizer = make_optimizer(rows, recipe)
     gradient = Gradient(pools, recipe, objective, stream)
     progress, plateau = Progress(rows), Plateau(recipe)
-    # Small classes without augmentation give the same real rows every time.
-    fixed_real = not recipe.policy and max(pools.sizes) <= recipe.batch_real
     for iteration, done in iterations(progress, recipe):
         drawn = draw_step(pools, recipe, stream)
         network, new = networks(iteration)
         look = iteration % LOSS_EVERY == 0
-        losses = gradient(rows, network, drawn, whole=look, same_real=fixed_real and not new)
+        losses = gradient(rows, network, drawn, whole=look, new_network=new)
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * rate_factor(recipe.schedule, done)
         optimizer.step()

@@ -36,6 +36,8 @@ class Batch(NamedTuple):
     """Whether the loss's value will be looked at: if not, what has no gradient may be left out."""
     same_real: bool = False
     """Whether network and real rows of these classes are those of the last call, to the bit."""
+    keep_real: bool = False
+    """Whether the same real rows come again for as long as the network stays."""
     effort: Effort = Effort()
     """Precision of the passes, and how many images may be in memory together."""
 
@@ -156,13 +158,16 @@ class Gradient:
     ) -> None:
         self.pools, self.recipe, self.objective, self.stream = pools, recipe, objective, stream
         self.device = pools.rows.device
+        # Small classes without augmentation give the same real rows every time.
+        self.fixed_real = not recipe.policy and max(pools.sizes) <= recipe.batch_real
         self.memory = working_memory(self.device)
         self.parts = split_classes(pools, recipe, self.memory, self.device)
 
     def __call__(
-        self, rows: Tensor, network: nn.Module, drawn: StepDraw, *, whole: bool, same_real: bool
+        self, rows: Tensor, network: nn.Module, drawn: StepDraw, *, whole: bool, new_network: bool
     ) -> Tensor:
         """Fill ``rows.grad`` and give the loss of each class; less memory is tried if need be."""
+        same_real = self.fixed_real and not new_network
         while True:
             try:
                 return self._over_parts(rows, network, drawn, whole, same_real)
@@ -178,7 +183,7 @@ class Gradient:
         for part in self.parts:
             stored = rows[part.stored].detach().requires_grad_(True)
             batch = make_batch(stored, part, drawn, self.pools, self.recipe)
-            batch = batch._replace(whole=whole, same_real=same_real)
+            batch = batch._replace(whole=whole, same_real=same_real, keep_real=self.fixed_real)
             with borrowed_global_generators(self.stream):  # dropout draws from nowhere else
                 loss = self.objective(network, batch)
             (rows.grad[part.stored],) = torch.autograd.grad(loss.sum(), stored)

@@ -257,3 +257,11 @@ def test_bfloat16_is_near_and_comes_back_in_the_rows_own_dtype(request, taken_fo
     for found, expected, most in zip(rough, exact, (0.02, 0.1), strict=True):
         assert found.dtype == torch.float32
         assert 1e-3 < (found - expected).norm() / expected.norm() < most
+
+
+@pytest.mark.parametrize(("batch_real", "kept"), [(4, False), (9, True)])
+def test_real_features_are_kept_only_where_they_come_again(batch_real, kept):
+    """Kept for nothing they would take memory for every class."""
+    objective = MMDObjective(make_kernel("rbf"))
+    Problem((7, 9), (2, 1), batch_real=batch_real).engine(objective)
+    assert bool(objective.real) == kept

@@ -330,14 +330,21 @@ def measured(device: torch.device, quick: bool, only: list[str]) -> Iterator[Row
 
 
 def machine(device: torch.device) -> Row:
-    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
     return {
         "device": device.type,
-        "hardware": name or platform.machine(),
+        "hardware": torch.cuda.get_device_name() if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def _processor() -> str:
+    """The processor's name, where Linux tells it."""
+    account = Path("/proc/cpuinfo")
+    lines = account.read_text().splitlines() if account.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def shown(row: Row) -> str:

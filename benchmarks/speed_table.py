@@ -16,9 +16,12 @@ COLUMNS = {
     "compiled, s": "compiled_s",
     "eager ×": "eager_ratio",
     "best ×": "ratio",
+    "its/s": "iterations_per_s",
     "10,000 its, min": "paper_run_s",
     "TFLOP/s": "tflops",
+    "of a product's": "of_product",
     "GB/s": "gbs",
+    "of a copy's": "of_copy",
     "memory, MB": "peak_mb",
 }
 GROWTH_COLUMNS = {"case": "case", "an iteration, ms": "eager_s", "memory, MB": "peak_mb"}
@@ -42,20 +45,30 @@ def table(rows: list[Row], columns: dict[str, str], milliseconds: bool = False) 
     return "\n".join(lines)
 
 
+def against(row: Row, ceilings: Row) -> Row:
+    """A row with its shares of the rates measured in the same run."""
+    product = ceilings.get("bfloat16_tflops", ceilings["float32_tflops"])
+    shares = {}
+    if "tflops" in row:
+        shares["of_product"] = f"{row['tflops'] / product:.0%}"
+        shares["of_copy"] = f"{row['gbs'] / ceilings['copy_gbs']:.0%}"
+    return row | shares
+
+
 def main(file: str) -> None:
     rows = [json.loads(line) for line in Path(file).read_text("utf-8").splitlines()]
     first = rows[0]
     print(f"{first['hardware']}, {first['threads']} threads, torch {first['torch']}\n")
-    ceilings = [row for row in rows if row["case"] == "rates"]
-    print({k: round(v, 3) for k, v in ceilings[0].items() if k.endswith(("flops", "gbs"))}, "\n")
+    ceilings = next(row for row in rows if row["case"] == "rates")
+    print({k: round(v, 3) for k, v in ceilings.items() if k.endswith(("flops", "gbs"))}, "\n")
     growth = [row for row in rows if row["case"].startswith(GROWTH)]
     others = [row for row in rows if row not in growth and row["case"] != "rates"]
-    condensing = [row for row in others if "paper_run_s" in row]
+    condensing = [against(row, ceilings) for row in others if "paper_run_s" in row]
+    others = [row for row in others if "paper_run_s" not in row]
     print(table(condensing, COLUMNS), "\n")
     print(table(growth, GROWTH_COLUMNS, milliseconds=True), "\n")
     for row in others:
-        if row not in condensing:
-            print({k: v for k, v in row.items() if isinstance(v, (float, str)) and k != "torch"})
+        print({k: v for k, v in row.items() if isinstance(v, float) or k == "case"})
 
 
 if __name__ == "__main__":

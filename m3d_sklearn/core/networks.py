@@ -241,6 +241,8 @@ def build(
                 f"{type(module).__name__}."
             )
     module = module.to(stream.device)
+    if is_accelerator(stream.device):
+        module = module.to(memory_format=torch.channels_last)
     redraw_(module, stream)
     return module
 

@@ -11,7 +11,13 @@ __all__ = ["centre", "herd", "k_center"]
 def centre(features: Tensor) -> Tensor:
     """Rows less their mean; the second pass takes away what rounding left of a far one."""
     centred = features - features.mean(0)
-    return centred - centred.mean(0)
+    centred -= centred.mean(0)
+    return centred
+
+
+def squared_norms(rows: Tensor) -> Tensor:
+    """Of each row, without a second matrix of their squares."""
+    return torch.linalg.vector_norm(rows, dim=1).square()
 
 
 def herd(features: Tensor, k: int) -> Tensor:
@@ -32,10 +38,11 @@ def herd(features: Tensor, k: int) -> Tensor:
 
     Notes
     -----
-    Centred rows have μ = 0, so the target is −Σ chosen. O(k·n·d) time, O(n·d) memory.
+    Centred rows have μ = 0, so the target is −Σ chosen. O(k·n·d) time; one centred
+    copy of the features, and O(n) memory beside it.
     """
     centred = centre(features)
-    squares = centred.square().sum(1)
+    squares = squared_norms(centred)
     target = torch.zeros_like(centred[0])
     chosen = torch.empty(k, dtype=torch.long, device=features.device)
     for step in range(k):
@@ -64,10 +71,11 @@ def k_center(features: Tensor, k: int) -> Tensor:
 
     Notes
     -----
-    Keeps each row's distance to its nearest centre alone: O(k·n·d) time, O(n·d) memory.
+    Keeps each row's distance to its nearest centre alone: O(k·n·d) time; one centred
+    copy of the features, and O(n) memory beside it.
     """
     centred = centre(features)
-    squares = centred.square().sum(1)
+    squares = squared_norms(centred)
     chosen = torch.empty(k, dtype=torch.long, device=features.device)
     distances = torch.full_like(squares, torch.inf)
     latest = squares.argmin()

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from m3d_sklearn.core.compiling import Compiled
-from m3d_sklearn.core.cpu.patch_block import patch_block, patch_block_gradient
+from m3d_sklearn.core.cpu.patch_block import output_size, patch_block, patch_block_gradient
 from m3d_sklearn.core.cpu.weights import BlockWeights, few_channels, prepared
 from m3d_sklearn.core.cpu.wide_block import wide_block, wide_block_gradient
 
@@ -25,12 +25,14 @@ __all__ = ["Passes", "compiled_passes", "features"]
 Weights = tuple[BlockWeights, ...]
 
 
-def forward(x: Tensor, weights: Weights) -> tuple[Tensor, tuple[Any, ...]]:
+def forward(
+    x: Tensor, weights: Weights, room: Tensor | None = None
+) -> tuple[Tensor, tuple[Any, ...]]:
     """All blocks, (n, c, h, w) to (n, h', w', c'), and what their gradients need."""
     everything = []
     for place, own in enumerate(weights):
         if place == 0 and few_channels(own):
-            x, kept = patch_block(x, own)
+            x, kept = patch_block(x, own, room)
         else:
             x, kept = wide_block(x if place else x.permute(0, 2, 3, 1).contiguous(), own)
         everything.append(kept)
@@ -44,13 +46,16 @@ def backward(
     size: tuple[int, int],
     by_input: bool,
     by_weights: bool,
+    room: Tensor | None = None,
 ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
     """Gradients by the images and by every block's convolution, scale and shift."""
     by_parameters: tuple[Tensor, ...] = ()
     for place in reversed(range(len(weights))):
         kept, own = everything[place], weights[place]
         if place == 0 and few_channels(own):
-            gradient, mine = patch_block_gradient(gradient, kept, own, size, by_input, by_weights)
+            gradient, mine = patch_block_gradient(
+                gradient, kept, own, size, by_input, by_weights, room
+            )
         else:
             further = by_input or place > 0
             gradient, mine = wide_block_gradient(gradient, kept, own, further, by_weights)
@@ -91,34 +96,44 @@ class _Features(torch.autograd.Function):
         differentiable = grad_mode and any(ctx.needs_input_grad)
         weights = prepared(blocks, x.shape[2:], differentiable)
         chunks = _chunks(x.detach(), chunk, passes.whole_chunks)
+        room = _room(x, weights, chunk, passes)
         if not differentiable:
-            return torch.cat([passes.forward(part, weights)[0] for part in chunks])[: len(x)]
+            return torch.cat([passes.forward(part, weights, room)[0] for part in chunks])[: len(x)]
         outputs, ctx.kept = [], []
         for part in chunks:
-            output, kept = passes.forward(part, weights)
+            output, kept = passes.forward(part, weights, room)
             outputs.append(output)
             ctx.kept.append(kept)
-        ctx.settings = x.shape, chunk, passes, weights
+        ctx.settings = x.shape, chunk, passes, weights, room
         ctx.save_for_backward(*values)
         return torch.cat(outputs)[: len(x)]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        shape, chunk, passes, weights = ctx.settings
+        shape, chunk, passes, weights, room = ctx.settings
         _ = ctx.saved_tensors  # raises where a weight was changed since
         by_input, by_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[5:])
         images, totals = [], None
         parts = _chunks(gradient, chunk, passes.whole_chunks)
         for part, kept in zip(parts, ctx.kept, strict=True):
             image, own = passes.backward(
-                part, kept, weights, tuple(shape[2:]), by_input, by_weights
+                part, kept, weights, tuple(shape[2:]), by_input, by_weights, room
             )
             images.append(image)
             totals = own if totals is None else [a + b for a, b in zip(totals, own, strict=True)]
         by_x = torch.cat(images)[: shape[0]] if by_input else None
         by_values = totals if by_weights else [None] * (3 * len(weights))
         return by_x, None, None, None, None, *by_values
+
+
+def _room(x: Tensor, weights: Weights, chunk: int, passes: Passes) -> Tensor | None:
+    """Memory for the first block's activation, for all chunks; compiled code has its own."""
+    first = weights[0]
+    if passes.whole_chunks or not few_channels(first):
+        return None
+    height, width = output_size(tuple(x.shape[2:]), first.padding)
+    return x.new_empty(min(chunk, len(x)), height * width, first.convolution.shape[0])
 
 
 def _chunks(rows: Tensor, chunk: int, whole: bool) -> list[Tensor]:

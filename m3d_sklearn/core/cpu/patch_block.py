@@ -20,7 +20,7 @@ from torch import Tensor
 from m3d_sklearn.core.cpu.pooling import rectified_pool, rectified_pool_gradient
 from m3d_sklearn.core.cpu.weights import EPSILON, BlockWeights
 
-__all__ = ["KeptPatches", "patch_block", "patch_block_gradient"]
+__all__ = ["KeptPatches", "output_size", "patch_block", "patch_block_gradient"]
 
 
 class KeptPatches(NamedTuple):
@@ -40,16 +40,30 @@ def _matrix(weights: BlockWeights) -> Tensor:
     return weights.convolution.flatten(1).t()
 
 
-def _normed(kept: KeptPatches, weights: BlockWeights, size: tuple[int, int]) -> Tensor:
-    """z of the module's docstring, (n, h, w, c), for images of `size`."""
+def _normed(
+    kept: KeptPatches, weights: BlockWeights, size: tuple[int, int], room: Tensor | None
+) -> Tensor:
+    """z of the module's docstring, (n, h, w, c), for images of `size`; in `room` if given."""
     scaled = _matrix(weights) * (kept.inverse * weights.scale)[:, None]
     shift = weights.shift.expand(len(scaled), 1, -1)
-    z = kept.patches.transpose(1, 2) @ torch.cat([scaled, shift], 1)
-    return z.unflatten(1, tuple(side + 2 * weights.padding - 2 for side in size))
+    out = None if room is None else room[: len(scaled)]
+    z = torch.matmul(kept.patches.transpose(1, 2), torch.cat([scaled, shift], 1), out=out)
+    return z.unflatten(1, output_size(size, weights.padding))
 
 
-def patch_block(x: Tensor, weights: BlockWeights) -> tuple[Tensor, KeptPatches]:
-    """(n, channels, h, w) to (n, h/2, w/2, c), and what the gradient needs."""
+def output_size(size: tuple[int, int], padding: int) -> tuple[int, int]:
+    """Of the convolution, for images of `size`."""
+    return size[0] + 2 * padding - 2, size[1] + 2 * padding - 2
+
+
+def patch_block(
+    x: Tensor, weights: BlockWeights, room: Tensor | None = None
+) -> tuple[Tensor, KeptPatches]:
+    """(n, channels, h, w) to (n, h/2, w/2, c), and what the gradient needs.
+
+    `room` (n or more, places, c) is written to: memory that is used again and again is in
+    cache, where a fresh activation is not.
+    """
     columns = F.unfold(x, 3, padding=weights.padding)
     columns = columns - columns.mean(2, keepdim=True)
     matrix = _matrix(weights)
@@ -57,7 +71,7 @@ def patch_block(x: Tensor, weights: BlockWeights) -> tuple[Tensor, KeptPatches]:
     variance = (spread * matrix).sum(1).clamp_min(0)
     patches = F.pad(columns, (0, 0, 0, 1), value=1.0)
     kept = KeptPatches(patches, spread, (variance + EPSILON).rsqrt())
-    return rectified_pool(_normed(kept, weights, x.shape[2:])), kept
+    return rectified_pool(_normed(kept, weights, x.shape[2:], room)), kept
 
 
 def patch_block_gradient(
@@ -67,9 +81,10 @@ def patch_block_gradient(
     size: tuple[int, int],
     by_input: bool,
     by_weights: bool,
+    room: Tensor | None = None,
 ) -> tuple[Tensor | None, tuple[Tensor, Tensor, Tensor] | None]:
     """Gradients by the images (n, channels, h, w), of `size`, and by the parameters."""
-    g = rectified_pool_gradient(gradient, _normed(kept, weights, size)).flatten(1, 2)
+    g = rectified_pool_gradient(gradient, _normed(kept, weights, size, room)).flatten(1, 2)
     met = kept.patches @ g  # Σ over places of patch and gradient, (n, k + 1, c)
     met, total = met[:, :-1], met[:, -1]
     matrix, scale = _matrix(weights), kept.inverse * weights.scale

@@ -3,6 +3,7 @@ import torch
 from plain_blocks import CONTENTS, agree, all_agree, parameters, plain_block, uniform, weights_of
 
 from m3d_sklearn.core.cpu.patch_block import patch_block, patch_block_gradient
+from m3d_sklearn.core.cpu.weights import BlockWeights
 
 kinds = pytest.mark.parametrize("channels", [1, 3, 4], ids=["grey", "colour", "four"])
 paddings = pytest.mark.parametrize("padding", [1, 3])
@@ -78,3 +79,22 @@ def test_what_is_kept_serves_twice():
             patch_block_gradient(output, kept, own, (6, 7), True, True)[0] for _ in range(2)
         )
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("rows", [3, 5])
+def test_room_that_is_used_again_changes_nothing(rows):
+    """Full of another chunk's activations, and as long as this chunk or longer."""
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, 8, 6, dtype=torch.float64)
+    convolution = torch.randn(5, 2, 3, 3, dtype=torch.float64)
+    weights = BlockWeights(convolution, torch.randn(5).double(), torch.randn(5).double(), 1)
+    room = torch.full((rows, 48, 5), torch.nan, dtype=torch.float64)
+    expected, kept = patch_block(x, weights)
+    pooled, _ = patch_block(x, weights, room)
+    assert torch.equal(pooled, expected)
+    gradient = torch.randn_like(pooled)
+    plain = patch_block_gradient(gradient, kept, weights, (8, 6), True, True)
+    room.fill_(torch.nan)
+    reused = patch_block_gradient(gradient, kept, weights, (8, 6), True, True, room)
+    assert torch.equal(reused[0], plain[0])
+    assert all(torch.equal(a, b) for a, b in zip(reused[1], plain[1], strict=True))

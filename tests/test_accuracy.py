@@ -35,7 +35,8 @@ def test_digits_with_the_network(digits, ipc, other):
 
 @pytest.fixture(scope="module")
 def digit_images():
-    return main_job.digits(seeds=5, images=True, n_networks=1, steps=300)
+    # With one network a cell its noise is as large as the lead over k-center at ipc 10.
+    return main_job.digits(seeds=5, images=True, n_networks=3, steps=300)
 
 
 @pytest.mark.parametrize(("ipc", "bound"), [(1, 0.88), (10, 0.95)])

@@ -179,16 +179,19 @@ class Gradient:
     def _over_parts(
         self, rows: Tensor, network: nn.Module, drawn: StepDraw, whole: bool, same_real: bool
     ) -> Tensor:
-        losses = []
-        for part in self.parts:
-            stored = rows[part.stored].detach().requires_grad_(True)
-            batch = make_batch(stored, part, drawn, self.pools, self.recipe)
-            batch = batch._replace(whole=whole, same_real=same_real, keep_real=self.fixed_real)
-            with borrowed_global_generators(self.stream):  # dropout draws from nowhere else
-                loss = self.objective(network, batch)
-            (rows.grad[part.stored],) = torch.autograd.grad(loss.sum(), stored)
-            losses.append(loss.detach())
-        return torch.cat(losses)
+        how = {"whole": whole, "same_real": same_real, "keep_real": self.fixed_real}
+        return torch.cat([self._of_part(part, rows, network, drawn, how) for part in self.parts])
+
+    def _of_part(
+        self, part: Part, rows: Tensor, network: nn.Module, drawn: StepDraw, how: dict[str, bool]
+    ) -> Tensor:
+        """One part's losses; its activations are gone before the next part's are made."""
+        stored = rows[part.stored].detach().requires_grad_(True)
+        batch = make_batch(stored, part, drawn, self.pools, self.recipe)._replace(**how)
+        with borrowed_global_generators(self.stream):  # dropout draws from nowhere else
+            loss = self.objective(network, batch)
+        (rows.grad[part.stored],) = torch.autograd.grad(loss.sum(), stored)
+        return loss.detach()
 
     def _halve(self) -> bool:
         """Halve the memory of a part; False where no smaller part is left."""

@@ -98,7 +98,8 @@ def test_command_line_writes_rows_that_make_a_table(monkeypatch, tmp_path, capsy
     rows = [
         {"case": "rates", "float32_tflops": 0.1, "copy_gbs": 20.0},
         {"case": "mnist-ipc1", "plain_s": 2.0, "eager_s": 1.0, "compiled_s": None}
-        | {"ours_s": 1.0, "paper_run_s": 1e4, "ratio": 2.0, "eager_ratio": 2.0},
+        | {"ours_s": 1.0, "paper_run_s": 1e4, "ratio": 2.0, "eager_ratio": 2.0}
+        | {"iterations_per_s": 1.0, "tflops": 0.05, "gbs": 2.0, "peak_mb": 9.0},
         {"case": "classes-10", "eager_s": 0.02, "paper_run_s": 200.0, "peak_mb": 30.0},
         {"case": "herding-50000x2048-k50", "ours_s": 3.0},
     ]
@@ -111,6 +112,6 @@ def test_command_line_writes_rows_that_make_a_table(monkeypatch, tmp_path, capsy
     capsys.readouterr()
     speed_table.main(str(file))
     out = capsys.readouterr().out
-    assert "| mnist-ipc1 | 2 | 1 |  | 2 | 2 | 167 |" in out
+    assert "| mnist-ipc1 | 2 | 1 |  | 2 | 2 | 1 | 167 | 0.05 | 50% | 2 | 10% | 9 |" in out
     assert "| classes-10 | 20 | 30 |" in out
     assert "herding" in out

@@ -37,7 +37,7 @@ class Job:
     command : tuple of str
         After the interpreter; {out} stands for the folder.
     seconds : float
-        A guess until it has run: what has to be left of the budget for it to start.
+        A guess: what has to be left of the budget for it to start.
     """
 
     name: str

@@ -13,8 +13,8 @@ from m3d_sklearn.core.devices import is_accelerator
 
 __all__ = ["Compiled", "pays"]
 
-# Compiling takes half a minute. On a CPU it halves the time of about as much arithmetic as
-# two cores do in two minutes; a GPU does far more in that time.
+# Compiling takes up to a minute, and on a CPU takes a third of the time away: it pays for
+# what two cores do in some minutes. The bound for a GPU is a guess until one is measured.
 WORTH_FLOP = {"cpu": 15e12, "accelerator": 500e12}
 MOST_SHAPES = 16
 

@@ -89,8 +89,8 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """Turn ``precision`` into the dtype of a network's passes.
 
     ``"auto"`` is bfloat16 on CUDA devices that compute in it (from the A100 on), and
-    float32 elsewhere: on a CPU float32 measures faster here, whose convolutions need a
-    quarter of the arithmetic (core/cpu), than bfloat16.
+    float32 elsewhere. Processors with bfloat16 units have not been measured; without them
+    bfloat16 is hundreds of times slower.
     """
     if precision != "auto":
         return PRECISIONS[precision]

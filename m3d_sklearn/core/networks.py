@@ -315,14 +315,15 @@ def embed(network: nn.Module, x: Tensor, effort: Effort | None = None) -> Tensor
         with autocast(x.device, effort.precision):
             return own(rows).flatten(1).to(x.dtype)
 
-    if x.ndim == 4 and (is_accelerator(x.device) or x.shape[2] * x.shape[3] >= CHANNELS_LAST):
+    on_cpu = not is_accelerator(x.device)
+    if on_cpu and isinstance(network, ConvNet) and effort.precision == torch.float32:
+        return pass_through(x)  # which has its own layout and chunks
+    if x.ndim == 4 and (not on_cpu or x.shape[2] * x.shape[3] >= CHANNELS_LAST):
         x = x.contiguous(memory_format=torch.channels_last)
     if x.ndim != 4 or _sees_batches(network):
         return pass_through(x)
-    if is_accelerator(x.device):
+    if not on_cpu:
         return _in_turn(pass_through, x, effort.rows)
-    if isinstance(network, ConvNet):  # which has its own chunks
-        return pass_through(x)
     return torch.cat([pass_through(chunk) for chunk in x.split(rows_in_cache(x))])
 
 

@@ -45,13 +45,13 @@ def table(rows: list[Row], columns: dict[str, str], milliseconds: bool = False) 
     return "\n".join(lines)
 
 
-def against(row: Row, ceilings: Row) -> Row:
+def against(row: Row) -> Row:
     """A row with its shares of the rates measured in the same run."""
-    product = ceilings.get("bfloat16_tflops", ceilings["float32_tflops"])
+    product = row.get("bfloat16_tflops", row["float32_tflops"])
     shares = {}
     if "tflops" in row:
         shares["of_product"] = f"{row['tflops'] / product:.0%}"
-        shares["of_copy"] = f"{row['gbs'] / ceilings['copy_gbs']:.0%}"
+        shares["of_copy"] = f"{row['gbs'] / row['copy_gbs']:.0%}"
     return row | shares
 
 
@@ -63,7 +63,7 @@ def main(file: str) -> None:
     print({k: round(v, 3) for k, v in ceilings.items() if k.endswith(("flops", "gbs"))}, "\n")
     growth = [row for row in rows if row["case"].startswith(GROWTH)]
     others = [row for row in rows if row not in growth and row["case"] != "rates"]
-    condensing = [against(row, ceilings) for row in others if "paper_run_s" in row]
+    condensing = [against(row) for row in others if "paper_run_s" in row]
     others = [row for row in others if "paper_run_s" not in row]
     print(table(condensing, COLUMNS), "\n")
     print(table(growth, GROWTH_COLUMNS, milliseconds=True), "\n")

@@ -9,7 +9,6 @@ import functools
 from dataclasses import dataclass, field
 from typing import Any
 
-import joblib
 import numpy as np
 import sklearn
 import torch
@@ -27,9 +26,9 @@ from m3d_sklearn.core.kernels import mean_squared_distance
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.device_rows import device_rows
-from m3d_sklearn.layout import Units
+from m3d_sklearn.layout import Units, fingerprint
 
-__all__ = ["BaseCondenser", "Result", "Task", "make_pools"]
+__all__ = ["BaseCondenser", "Result", "Task", "make_pools", "versions"]
 
 BLOCK_ROWS = 4096  # rows of X that transform turns into units at a time
 
@@ -166,8 +165,8 @@ class BaseCondenser(
             method=type(self).__name__,
             params=params,
             random_state=self.random_state if isinstance(self.random_state, Integral) else None,
-            fingerprint=joblib.hash((data.rows, data.labels)),
-            versions=_versions(),
+            fingerprint=fingerprint(data.rows, data.labels),
+            versions=versions(),
         )
         decoded = np.array(_flat_units(condensed.units, _decoded_rows(condensed)))
         spread = mean_squared_distance(
@@ -237,7 +236,8 @@ def _flat_units(units: Units, rows: np.ndarray) -> np.ndarray:
     return ((rows.astype(np.float64, order="C") - units.shift) / units.width).reshape(len(rows), -1)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
     return {
         "m3d_sklearn": __about__.__version__,
         "torch": torch.__version__,

@@ -25,7 +25,7 @@ from m3d_sklearn.core.training import predict_logits, train
 from m3d_sklearn.device_rows import device_rows
 from m3d_sklearn.layout import Units
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "as_condensed_set", "evaluate", "held_out"]
 
 
 @dataclass(frozen=True)
@@ -174,9 +174,9 @@ def evaluate(
     started = time.perf_counter()
     place = resolve_device(device)
     if not isinstance(condensed, CondensedSet):
-        condensed = _as_set(condensed, image_shape, channel_axis)
+        condensed = as_condensed_set(condensed, image_shape, channel_axis)
     shape = condensed.layout.canonical_shape
-    test_rows, test_labels = _held_out(condensed, X_test, y_test)
+    test_rows, test_labels = held_out(condensed, X_test, y_test)
     rows, labels = condensed.to_torch()
     rows, labels = rows.to(place), labels.to(place)
     recipe, epochs = make_recipe(
@@ -224,8 +224,10 @@ class _Pair(BaseEstimator):
     """Stands where scikit-learn's checks want an estimator to name."""
 
 
-def _as_set(
-    pair: Any, image_shape: tuple[int, ...] | None, channel_axis: str | int | None
+def as_condensed_set(
+    pair: Any,
+    image_shape: tuple[int, ...] | None = None,
+    channel_axis: str | int | None = "auto",
 ) -> CondensedSet:
     """A bare pair (X, y) as a set with its own statistics."""
     try:
@@ -246,7 +248,7 @@ def _as_set(
     )
 
 
-def _held_out(condensed: CondensedSet, X_test: Any, y_test: Any) -> tuple[np.ndarray, np.ndarray]:
+def held_out(condensed: CondensedSet, X_test: Any, y_test: Any) -> tuple[np.ndarray, np.ndarray]:
     """Test rows in canonical form, and their places in the classes (−1 for unknown ones)."""
     columns = condensed.layout.columns
     if columns is not None and tuple(getattr(X_test, "columns", columns)) != columns:

@@ -7,15 +7,16 @@ columns of a table to mean 0 and variance 1. So nothing depends on the caller's 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Layout", "Target", "Units"]
+__all__ = ["Layout", "Target", "Units", "fingerprint"]
 
-BLOCK = 2**23  # values looked at together when statistics are gathered
+BLOCK = 2**23  # values looked at together when arrays are gone through
 
 
 @dataclass(frozen=True)
@@ -169,11 +170,58 @@ class Units:
         return np.clip(units.astype(np.float64) * self.width + self.shift, self.low, self.high)
 
 
+def fingerprint(*arrays: np.ndarray) -> str:
+    """Hash arrays by what they hold, wherever and in whatever memory order they keep it.
+
+    A memory map, a Fortran-ordered array and a strided view have the fingerprint of the
+    plain array that they are equal to; another dtype, byte order or shape has another one.
+
+    Parameters
+    ----------
+    *arrays : ndarray
+        Of any shape. Their order counts.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+
+    Raises
+    ------
+    TypeError
+        For arrays of Python objects, whose bytes are addresses.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from m3d_sklearn.layout import fingerprint
+    >>> X = np.arange(6.0).reshape(2, 3)
+    >>> fingerprint(X) == fingerprint(np.asfortranarray(X))
+    True
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        if array.dtype.hasobject:
+            raise TypeError(
+                f"arrays must hold numbers or fixed-width strings; got dtype {array.dtype}."
+            )
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        for block in _row_blocks(np.atleast_1d(array)):
+            digest.update(block.tobytes())
+    return digest.hexdigest()
+
+
+def _row_blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    step = max(1, BLOCK // max(1, rows[:1].size))
+    return (rows[start : start + step] for start in range(0, len(rows), step))
+
+
 def _numbered_blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Blocks in float64 and one memory order, so that sums have the same bits for any."""
-    step = max(1, BLOCK // max(1, rows[0].size))
-    for start in range(0, len(rows), step):
-        yield start, rows[start : start + step].astype(np.float64, order="C")
+    start = 0
+    for block in _row_blocks(rows):
+        yield start, block.astype(np.float64, order="C")
+        start += len(block)
 
 
 def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from m3d_sklearn import Random
 from m3d_sklearn import layout as module
-from m3d_sklearn.layout import Layout, Target, Units
+from m3d_sklearn.layout import Layout, Target, Units, fingerprint
 
 # sample_shape, image_shape, channel_axis -> canonical shape
 LAYOUTS = {
@@ -234,3 +235,80 @@ def test_units_are_zero_to_one_for_images_and_standardised_for_tables():
     table = Units.measure(X := numbers((30, 4)) * 7 + 3).to_units(X, np.float64)
     np.testing.assert_allclose(table.mean(0), 0, atol=1e-12)
     np.testing.assert_allclose(table.std(0), 1, rtol=1e-12)
+
+
+# Fingerprints
+
+
+def mapped(X, folder):
+    """The same array as a memory map."""
+    np.save(folder / "X.npy", X)
+    return np.load(folder / "X.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize("block", [1, 7, 12, 2**23])
+def test_a_fingerprint_is_of_what_an_array_holds(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(module, "BLOCK", block)
+    X = numbers((5, 2, 6))
+    wide = np.zeros((10, 2, 12))
+    wide[::2, :, ::2] = X
+    copies = {
+        "Fortran order": np.asfortranarray(X),
+        "memory map": mapped(X, tmp_path),
+        "gaps between values": wide[::2, :, ::2],
+        "negative strides": X[::-1, ::-1, ::-1].copy()[::-1, ::-1, ::-1],
+        "axes in another order": np.ascontiguousarray(X.transpose(0, 2, 1)).transpose(0, 2, 1),
+    }
+    assert isinstance(copies["memory map"], np.memmap)
+    for name, copied in copies.items():
+        np.testing.assert_array_equal(copied, X)
+        assert fingerprint(copied) == fingerprint(X), name
+
+
+def test_blocks_do_not_show_in_a_fingerprint(monkeypatch):
+    X = numbers((9, 3))
+    whole = fingerprint(X)
+    for block in (1, 3, 6, 27):  # rows a block: 1, 1, 2, 9
+        monkeypatch.setattr(module, "BLOCK", block)
+        assert fingerprint(X) == whole
+
+
+def test_whatever_differs_gives_another_fingerprint(tiny_blocks):
+    X = np.arange(24, dtype=np.int64).reshape(6, 4)
+    last = X.copy()
+    last[-1, -1] += 1
+    given = [
+        (X,),
+        (last,),
+        (X[::-1],),
+        (X.reshape(4, 6),),
+        (X.reshape(6, 4, 1),),
+        (X.astype(np.uint64),),
+        (X.astype(X.dtype.newbyteorder()),),
+        (X.astype(np.float64),),
+        (X.astype(str),),
+        (X[:3], X[3:]),
+        (X[3:], X[:3]),
+        (X, X[:0]),
+        (X[:0],),
+        (X[0, 0],),
+        (),
+    ]
+    found = [fingerprint(*arrays) for arrays in given]
+    assert len(set(found)) == len(given)
+    assert all(len(digits) == 32 and int(digits, 16) >= 0 for digits in found)
+
+
+def test_objects_have_no_fingerprint():
+    with pytest.raises(TypeError, match="got dtype object"):
+        fingerprint(np.zeros(2), np.array(["a", "b"], dtype=object))
+
+
+@pytest.mark.parametrize("shape", [(12, 4), (12, 4, 5), (12, 6, 5, 3)])
+def test_a_condensed_set_knows_its_data_in_whatever_memory(tmp_path, shape):
+    X, y = numbers(shape), np.array(["ant", "bee", "cat"] * 4, dtype=object)
+    plain, other = (Random(1, random_state=0).fit(A, y).condensed_ for A in (X, X + 1))
+    for copied in (mapped(X, tmp_path), np.asfortranarray(X)):
+        assert Random(1).fit(copied, y).condensed_.fingerprint == plain.fingerprint
+    assert plain.fingerprint != other.fingerprint
+    assert plain.fingerprint == fingerprint(plain.layout.to_rows(X), np.arange(12) % 3)

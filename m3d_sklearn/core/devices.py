@@ -9,12 +9,16 @@ import torch
 
 __all__ = [
     "PRECISIONS",
+    "accelerators",
     "autocast",
+    "device_name",
     "float64_device",
     "global_generators",
     "is_accelerator",
     "keep_freed_memory",
     "out_of_memory",
+    "peak_memory",
+    "reset_peak_memory",
     "resolve_device",
     "resolve_precision",
     "upload",
@@ -134,3 +138,29 @@ def keep_freed_memory() -> None:
 def is_accelerator(device: torch.device) -> bool:
     """Whether `device` is a GPU: long default runs are affordable there."""
     return device.type != "cpu"
+
+
+def accelerators() -> list[str]:
+    """Names of the GPUs that several processes can share out."""
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+
+
+def device_name(device: torch.device) -> str:
+    """A GPU's name for people."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def reset_peak_memory(device: torch.device) -> int:
+    """Forget a GPU's highest mark; gives the bytes taken now (0 where it cannot be asked)."""
+    if device.type != "cuda":
+        return 0
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """A GPU's highest mark since, in bytes; waits for it (0 where it cannot be asked)."""
+    if device.type != "cuda":
+        return 0
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device)

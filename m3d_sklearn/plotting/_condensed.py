@@ -1,4 +1,4 @@
-"""Pictures. matplotlib is imported when something is drawn, and not before."""
+"""A condensed set as a picture: a contact sheet of images, a heat map of a table."""
 
 from __future__ import annotations
 

@@ -1,0 +1,117 @@
+"""How long a grid would run, from timed samples of its cells."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from sklearn.base import BaseEstimator, clone
+
+from m3d_sklearn.benchmark.cells import Cell, Settings
+from m3d_sklearn.benchmark.grid import Grid
+from m3d_sklearn.benchmark.measure import limited_threads
+from m3d_sklearn.benchmark.models import Model
+from m3d_sklearn.benchmark.scoring import mmd_to_data, score_models
+from m3d_sklearn.benchmark.store import ResultsFolder
+from m3d_sklearn.classifier import make_recipe
+from m3d_sklearn.condensed_set import CondensedSet
+from m3d_sklearn.core.devices import resolve_device
+from m3d_sklearn.datasets import Dataset
+from m3d_sklearn.evaluation import as_condensed_set
+
+__all__ = ["Estimate", "estimate"]
+
+SAMPLE_SECONDS = 2.0  # of an iterating fit
+FEW, MORE = 2, 6  # steps of the sampled trainings
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of one cell, and how many of its kind are missing and done."""
+
+    dataset: str
+    method: str
+    ipc: int | None
+    missing: int
+    done: int
+    seconds: float
+
+
+def estimate(grid: Grid, folder: ResultsFolder, threads: int) -> list[Estimate]:
+    """Time a sample of every kind of missing cell.
+
+    Fits that iterate get a few seconds, uncompiled, and trainings a few steps; what they
+    would take in full is in proportion. Other fits and classifiers run in full.
+    """
+    found = []
+    kinds: dict[tuple[str, str, int | None], list[Cell]] = {}
+    for cell in grid.cells:
+        kinds.setdefault((cell.dataset, cell.method, cell.ipc), []).append(cell)
+    for (dataset, method, ipc), cells in kinds.items():
+        missing = [cell for cell in cells if not folder.done(cell)]
+        seconds = 0.0
+        if missing:
+            with limited_threads(threads), torch.compiler.set_stance("force_eager"):
+                seconds = _seconds(missing[0], grid.data[dataset])
+        found.append(
+            Estimate(dataset, method, ipc, len(missing), len(cells) - len(missing), seconds)
+        )
+    return found
+
+
+def _seconds(cell: Cell, data: Dataset) -> float:
+    device = resolve_device(cell.settings.device)
+    if cell.condenser is None:
+        condensed, fit = as_condensed_set((data.X_train, data.y_train)), 0.0
+    else:
+        condensed, fit = _fit(cell, data)
+        started = time.perf_counter()
+        mmd_to_data(condensed, data.X_train, data.y_train, device)
+        fit += time.perf_counter() - started
+    return fit + _score_seconds(cell, condensed, data, device)
+
+
+def _fit(cell: Cell, data: Dataset) -> tuple[CondensedSet, float]:
+    """A condensed set, perhaps of few iterations, and the seconds of a whole fit."""
+    condenser = clone(cell.condenser)
+    iterates = "max_time" in condenser.get_params(deep=False)
+    if iterates:
+        limit = condenser.max_time or float("inf")
+        condenser.set_params(max_time=min(SAMPLE_SECONDS, limit))
+    started = time.perf_counter()
+    condenser.fit(data.X_train, data.y_train)
+    seconds = time.perf_counter() - started
+    if iterates and condenser.n_iter_:
+        seconds = min(limit, seconds * condenser.params_["max_iter"] / condenser.n_iter_)
+    return condenser.condensed_, seconds
+
+
+def _score_seconds(
+    cell: Cell, condensed: CondensedSet, data: Dataset, device: torch.device
+) -> float:
+    settings = cell.settings
+    classifiers = {k: v for k, v in settings.models.items() if isinstance(v, BaseEstimator)}
+    networks = {k: v for k, v in settings.models.items() if k not in classifiers}
+
+    def timed(models: dict[str, Model], steps: int | None) -> float:
+        some: Settings = replace(settings, models=models, max_steps=steps)
+        started = time.perf_counter()
+        score_models(condensed, data.X_test, data.y_test, some, cell.seed, device)
+        return time.perf_counter() - started
+
+    seconds = timed(classifiers, None) if classifiers else 0.0
+    if not networks:
+        return seconds
+    few, more = timed(networks, FEW), timed(networks, MORE)
+    a_step = max(0.0, more - few) / (MORE - FEW)
+    return seconds + few + a_step * (_steps(settings, condensed) - FEW)
+
+
+def _steps(settings: Settings, condensed: CondensedSet) -> float:
+    """Batches of a training, mean over protocols."""
+    if settings.max_steps is not None:
+        return settings.max_steps
+    shape, rows = condensed.layout.canonical_shape, len(condensed) * condensed.factor**2
+    steps = [make_recipe(shape, rows, protocol=p)[0].steps for p in settings.protocols]
+    return sum(steps) / len(steps)

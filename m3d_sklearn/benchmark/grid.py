@@ -1,0 +1,363 @@
+"""compare(): methods × data sets × ipc × seeds, resumable, in parallel, as flat rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
+from sklearn.base import clone
+from tqdm.auto import tqdm
+
+from m3d_sklearn import _validation as validation
+from m3d_sklearn._validation import Integral, Interval
+from m3d_sklearn.base import BaseCondenser
+from m3d_sklearn.benchmark.cells import Cell, Settings
+from m3d_sklearn.benchmark.commands import cell_command
+from m3d_sklearn.benchmark.measure import now
+from m3d_sklearn.benchmark.methods import REFERENCES, Methods, resolve_methods
+from m3d_sklearn.benchmark.models import resolve_models
+from m3d_sklearn.benchmark.running import TAKEN, run_cell
+from m3d_sklearn.benchmark.store import FAILED, ResultsFolder, rows
+from m3d_sklearn.core.devices import accelerators, resolve_device
+from m3d_sklearn.core.training import PROTOCOLS
+from m3d_sklearn.datasets import Dataset, load
+
+__all__ = ["Grid", "compare", "make_grid"]
+
+_POSITIVE = Interval(Integral, 1, None, closed="left")
+
+
+@validation.validate_params(
+    {
+        "n_networks": [_POSITIVE],
+        "max_steps": [_POSITIVE, None],
+        "robust": ["boolean"],
+        "threads": [_POSITIVE, None],
+        "verbose": ["verbose"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def compare(
+    methods: Methods,
+    datasets: Any,
+    ipc: int | Iterable[int] = (1, 10, 50),
+    *,
+    seeds: int | Iterable[int] = 3,
+    references: Sequence[str] = REFERENCES,
+    models: str | Iterable[str] | Mapping[str, Any] = "auto",
+    protocols: str | Iterable[str] = "m3d",
+    n_networks: int = 2,
+    max_steps: int | None = 1000,
+    robust: bool = False,
+    curve: Iterable[int] = (),
+    out: str | Path | None = None,
+    root: str | Path | None = None,
+    device: str = "auto",
+    n_jobs: int | None = None,
+    threads: int | None = None,
+    verbose: int = 0,
+) -> Any:
+    """Fit every method on every data set at every ipc, and score what is trained on the result.
+
+    A cell is one method, data set, ipc and seed: one fit, all its scores. Cells that `out`
+    holds already are not run again, so a call that was stopped goes on where it stopped.
+
+    Parameters
+    ----------
+    methods : str, condenser, list of them, or dict
+        "random", "herding", "kcenter", "kmeans", "m3d"; unfitted condensers; or a dict of
+        label to either. ipc, seed and device are set by the grid.
+    datasets : str, Dataset, list of them, or dict
+        Names or folders for :func:`m3d_sklearn.datasets.load`, data sets, or a dict of label
+        to a data set or to ``(X_train, y_train, X_test, y_test)``.
+    ipc : int or list of int, default=(1, 10, 50)
+        Stored rows of each class.
+    seeds : int or list of int, default=3
+        A number of seeds from 0 on, or the seeds. A seed decides the fit and the trainings.
+    references : list of {"start", "kmeans", "random", "whole"}, \
+default=("start", "kmeans", "whole")
+        What stands beside the methods: each synthetic method's start, class-wise k-means,
+        random rows, and the whole data set (one cell a seed).
+    models : str, list or dict, default="auto"
+        What is trained on each set: "auto" (ConvNet for images, MLP for tables), "convnet",
+        "mlp", "resnet10", "resnet18", "densenet121", "knn" (one neighbour), "svm",
+        "logistic", or "transfer" for all of these; or a dict of name to a name, a factory of
+        a network, or a classifier. Classifiers see flat rows, scaled by the statistics of
+        the training data.
+    protocols : str or list of {"m3d", "dc"}, default="m3d"
+        How networks are trained; see :class:`NetworkClassifier`.
+    n_networks : int, default=2
+        Networks trained on each set, a protocol and kind.
+    max_steps : int, default=1000
+        Batches of each training, the same for every method. None trains for the protocol's
+        epochs.
+    robust : bool, default=False
+        Also train without augmentation, and put random rows and the whole set beside: what
+        :func:`robust_scores` needs.
+    curve : list of int, default=()
+        Iterations of `fit` at which synthetic methods are also scored (the first model kind
+        of the data, under the first protocol); see :class:`AccuracyCurve`. Takes time.
+    out : str or Path, default=None
+        Results folder, made where it is missing. None keeps nothing.
+    root : str or Path, default=None
+        Folder of the data, for :func:`m3d_sklearn.datasets.load`.
+    device : str, default="auto"
+        As for the condensers. Of several GPUs "auto" gives each cell one of its own.
+    n_jobs : int, default=None
+        Cells side by side, in joblib's words; its ``parallel_config`` puts them on another
+        backend, a cluster's among them. None is 1, or the number of GPUs where there are
+        several.
+    threads : int, default=None
+        Of the processor, for each cell. None shares the cores out among the jobs. Results
+        agree to the bit on a CPU where `threads` does.
+    verbose : int, default=0
+        Shows a progress bar over cells with the time left.
+
+    Returns
+    -------
+    DataFrame, or list of dict where pandas is missing
+        A row a cell and score; see :func:`rows`. A failed cell has one row with its `error`.
+
+    Raises
+    ------
+    ValueError, TypeError, FileNotFoundError
+        Before any work, naming the parameter, what is allowed and what came.
+
+    Warns
+    -----
+    UserWarning
+        Where cells failed. They are tried again by the next call.
+
+    Examples
+    --------
+    >>> from m3d_sklearn.benchmark import compare
+    >>> table = compare("herding", "digits", ipc=1, seeds=1, references=(), models="knn")
+    >>> len(table)
+    1
+    """
+    grid = make_grid(
+        methods,
+        datasets,
+        ipc,
+        seeds=seeds,
+        references=references,
+        models=models,
+        protocols=protocols,
+        n_networks=n_networks,
+        max_steps=max_steps,
+        robust=robust,
+        curve=curve,
+        root=root,
+        device=device,
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = ResultsFolder(out or temporary)
+        grid.run(folder, n_jobs=n_jobs, threads=threads, verbose=verbose)
+        records = [folder.find(cell) for cell in grid.cells]
+    table = rows(record for record in records if record is not None)
+    failed = sum(record is not None and record["status"] == FAILED for record in records)
+    if failed:
+        warnings.warn(
+            f"{failed} of {len(grid.cells)} cells failed; the rows' error says how.",
+            UserWarning,
+            stacklevel=2,
+        )
+    try:
+        import pandas as pd
+    except ImportError:
+        return table
+    return pd.DataFrame(table)
+
+
+class Shares(NamedTuple):
+    """How cells share a machine: joblib's number, cells side by side, threads of each."""
+
+    n_jobs: int | None
+    side_by_side: int
+    threads: int
+
+
+class Grid:
+    """Cells and the data that they are about.
+
+    Parameters
+    ----------
+    cells : list of Cell
+    data : dict of str to Dataset
+    """
+
+    def __init__(self, cells: list[Cell], data: dict[str, Dataset]) -> None:
+        self.cells, self.data = cells, data
+
+    def missing(self, folder: ResultsFolder) -> list[Cell]:
+        """Cells without a result."""
+        return [cell for cell in self.cells if not folder.done(cell)]
+
+    def run(
+        self,
+        folder: ResultsFolder,
+        *,
+        n_jobs: int | None = None,
+        threads: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        """Run what is missing; see :func:`compare`."""
+        missing, since = self.missing(folder), now()
+        shares = self.shares(missing, n_jobs, threads)
+        with tqdm(
+            total=len(self.cells),
+            initial=len(self.cells) - len(missing),
+            disable=not verbose,
+            desc="compare",
+            unit="cell",
+        ) as bar:
+            # Cells that another process is at are looked at again when the others are done.
+            for wait in (False, True):
+                tasks = (
+                    delayed(_numbered)(
+                        number, folder, cell, self.data[cell.dataset], shares.threads, since, wait
+                    )
+                    for number, cell in enumerate(missing)
+                )
+                taken = []
+                for number, outcome in Parallel(shares.n_jobs, return_as="generator_unordered")(
+                    tasks
+                ):
+                    if outcome == TAKEN:
+                        taken.append(number)
+                    else:
+                        bar.update()
+                missing = [missing[number] for number in sorted(taken)]
+
+    @staticmethod
+    def shares(missing: list[Cell], n_jobs: int | None, threads: int | None) -> Shares:
+        """Cells side by side, and threads of each, so that no core is asked for twice."""
+        _, chosen = get_active_backend()
+        every = len(accelerators()) if missing and missing[0].settings.device == "auto" else 0
+        if n_jobs is None and chosen in (None, 1) and every > 1:
+            n_jobs = every
+        side_by_side = max(1, min(joblib.effective_n_jobs(n_jobs), len(missing)))
+        return Shares(n_jobs, side_by_side, threads or max(1, joblib.cpu_count() // side_by_side))
+
+
+def _numbered(number: int, *arguments: Any) -> tuple[int, str]:
+    return number, run_cell(*arguments)
+
+
+def make_grid(
+    methods: Methods,
+    datasets: Any,
+    ipc: int | Iterable[int],
+    *,
+    seeds: int | Iterable[int],
+    references: Sequence[str],
+    models: str | Iterable[str] | Mapping[str, Any],
+    protocols: str | Iterable[str],
+    n_networks: int,
+    max_steps: int | None,
+    robust: bool,
+    curve: Iterable[int],
+    root: str | Path | None,
+    device: str,
+) -> Grid:
+    """Check what :func:`compare` was given, and lay out its cells."""
+    resolve_device(device)
+    references = _named("references", references, (*REFERENCES, "random"))
+    if robust:
+        references = (*references, "random", "whole")
+    settings = Settings(
+        models=resolve_models(models),
+        protocols=_named("protocols", protocols, tuple(PROTOCOLS)),
+        augmentations=("auto", "none") if robust else ("auto",),
+        n_networks=n_networks,
+        max_steps=max_steps,
+        curve=_iterations(curve),
+        device=device,
+    )
+    chosen = resolve_methods(methods, references)
+    ipcs = _whole_numbers("ipc", ipc, 1)
+    numbers = range(seeds) if isinstance(seeds, Integral) else seeds
+    numbers = _whole_numbers("seeds", numbers, 0)
+    data = resolve_datasets(datasets, root)
+    cells = []
+    for name, dataset in data.items():
+        places = [(i, s, m) for i in ipcs for m in chosen for s in numbers if chosen[m] is not None]
+        places += [(None, s, m) for m in chosen for s in numbers if chosen[m] is None]
+        for count, seed, label in places:
+            condenser = chosen[label]
+            if condenser is not None:
+                condenser = clone(condenser).set_params(ipc=count, random_state=seed)
+            cell = Cell(name, dataset.fingerprint, label, condenser, count, seed, settings)
+            cells.append(dataclasses.replace(cell, command=cell_command(cell, datasets, root)))
+    return Grid(cells, data)
+
+
+def resolve_datasets(datasets: Any, root: str | Path | None = None) -> dict[str, Dataset]:
+    """Labels and data sets; see :func:`compare`."""
+    if isinstance(datasets, (str, Path, Dataset)):
+        datasets = [datasets]
+    if isinstance(datasets, Mapping):
+        found = {str(label): _dataset(value, root, str(label)) for label, value in datasets.items()}
+    else:
+        listed = [_dataset(value, root) for value in datasets]
+        found = {dataset.name: dataset for dataset in listed}
+        if len(found) < len(listed):
+            raise ValueError(
+                f"datasets must have different names; got {[d.name for d in listed]}. A dict "
+                "names them: datasets={'label': dataset}."
+            )
+    if not found:
+        raise ValueError("datasets must name at least one data set; got none.")
+    return found
+
+
+def _dataset(value: Any, root: str | Path | None, label: str = "") -> Dataset:
+    if isinstance(value, Dataset):
+        return value
+    if isinstance(value, (str, Path)):
+        return load(value, root=root)
+    try:
+        X_train, y_train, X_test, y_test = value
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "datasets must hold names, Datasets or (X_train, y_train, X_test, y_test) under a "
+            f"label; got {type(value).__name__}."
+        ) from error
+    names = tuple(str(name) for name in np.unique(np.asarray(y_train)))
+    return Dataset(label, X_train, y_train, X_test, y_test, names, "arrays")
+
+
+def _named(
+    parameter: str, values: str | Iterable[str], allowed: tuple[str, ...]
+) -> tuple[str, ...]:
+    values = tuple(dict.fromkeys([values] if isinstance(values, str) else values))
+    unknown = [value for value in values if value not in allowed]
+    if unknown or (parameter == "protocols" and not values):
+        raise ValueError(f"{parameter} must be of {list(allowed)}; got {list(values)}.")
+    return values
+
+
+def _iterations(curve: Iterable[int]) -> tuple[int, ...]:
+    listed = list(curve)
+    if listed and not hasattr(BaseCondenser, "set_callbacks"):
+        raise ValueError("curve needs the callbacks of scikit-learn 1.9 or newer.")
+    return tuple(sorted(_whole_numbers("curve", listed, 1))) if listed else ()
+
+
+def _whole_numbers(parameter: str, values: int | Iterable[int], least: int) -> list[int]:
+    listed = [values] if isinstance(values, Integral) else list(values)
+    fine = all(isinstance(v, Integral) and not isinstance(v, bool) and v >= least for v in listed)
+    if not listed or not fine or len(set(listed)) < len(listed):
+        raise ValueError(
+            f"{parameter} must hold different whole numbers of {least} or more, at least one; got "
+            f"{values!r}."
+        )
+    return [int(v) for v in listed]

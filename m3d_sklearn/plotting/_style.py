@@ -1,0 +1,48 @@
+"""What the pictures share: axes of their own, and marks that differ in colour and in form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["ACCURACY", "GREY", "colour_of", "faint_grid", "line_style", "new_axes"]
+
+ACCURACY = "accuracy (%)"
+GREY = "#999999"
+# Okabe & Ito's colours, which colour-blind people tell apart; without the yellow, which is
+# lost on white.
+COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"
+MARKERS = "o", "s", "^", "D", "v", "P", "X", "*"
+LINES = "-", "--", "-.", ":"
+
+
+def new_axes(ax: Axes | None, width: float = 6.0, height: float = 4.0) -> Axes:
+    """The axes given, or those of a new figure of this size in inches."""
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    return ax
+
+
+def colour_of(place: int) -> str:
+    return COLOURS[place % len(COLOURS)]
+
+
+def line_style(place: int) -> dict[str, Any]:
+    """Colour, marker and dashes of the line at this place: no two of 56 have the same."""
+    return {
+        "color": colour_of(place),
+        "marker": MARKERS[place % len(MARKERS)],
+        "linestyle": LINES[place % len(LINES)],
+        "markersize": 6,
+        "linewidth": 1.6,
+    }
+
+
+def faint_grid(ax: Axes, axis: str = "both") -> None:
+    """Thin lines below what is drawn."""
+    ax.grid(axis=axis, color="#dddddd", linewidth=0.6)
+    ax.set_axisbelow(True)

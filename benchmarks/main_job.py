@@ -27,7 +27,6 @@ import numpy as np
 import real_data
 import sklearn
 import torch
-from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -36,7 +35,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from m3d_sklearn import Herding, KCenter, M3DCondenser, Random, evaluate
+from m3d_sklearn import Herding, KCenter, KMeansCenters, M3DCondenser, Random, evaluate
 from m3d_sklearn.core.augmentation import MATCHING
 from m3d_sklearn.core.formation import mix
 from m3d_sklearn.core.kernels import make_kernel
@@ -50,14 +49,6 @@ from m3d_sklearn.core.sampling import ClassPools, Scale
 Row = dict[str, Any]
 NETWORK_STEPS = 500  # the same training for every method
 FIRST_SPLIT = 100
-
-
-def class_means(X: np.ndarray, y: np.ndarray, ipc: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Class-wise k-means: `ipc` centres of each class."""
-    flat, classes = X.reshape(len(X), -1).astype(np.float64), np.unique(y)
-    fitted = [KMeans(ipc, n_init=3, random_state=seed).fit(flat[y == c]) for c in classes]
-    centres = np.concatenate([model.cluster_centers_ for model in fitted])
-    return centres.reshape(-1, *X.shape[1:]), np.repeat(classes, ipc)
 
 
 def three_classifiers(train: tuple[Any, Any], test: tuple[Any, Any]) -> list[float]:
@@ -76,9 +67,9 @@ def condensed_sets(X: np.ndarray, y: np.ndarray, ipc: int, seed: int) -> dict[st
         "Random": Random(ipc, random_state=seed).fit(X, y),
         "Herding": Herding(ipc).fit(X, y),
         "KCenter": KCenter(ipc).fit(X, y),
+        "k-means": KMeansCenters(ipc, random_state=seed).fit(X, y),
     }
     sets: dict[str, Any] = {name: model.condensed_ for name, model in fitted.items()}
-    sets["k-means"] = class_means(X, y, ipc, seed)
     sets["M3D start"] = M3DCondenser(ipc, max_iter=0, random_state=seed).fit(X, y).condensed_
     started = time.perf_counter()
     sets["M3D"] = M3DCondenser(ipc, random_state=seed).fit(X, y).condensed_
@@ -108,8 +99,7 @@ def digits(
             sets = condensed_sets(X_a, y_a, ipc, seed)
             seconds = sets.pop("seconds")
             for method, condensed in sets.items():
-                pair = condensed if isinstance(condensed, tuple) else condensed.decode()
-                linear, nearest, svm = three_classifiers(pair, (X_b, y_b))
+                linear, nearest, svm = three_classifiers(condensed.decode(), (X_b, y_b))
                 network = evaluate(
                     condensed, X_b, y_b, n_networks=n_networks, max_steps=steps, random_state=seed
                 )

@@ -6,7 +6,8 @@ Scikit-learn's digits are 1,797 grey images of 8 by 8 pixels. Here 70 % of them 
 to 1 and to 10 images a class, in six ways:
 
 - **Random**, **Herding** and **KCenter** keep rows of the data (coresets);
-- **k-means** keeps the centres of scikit-learn's ``KMeans``, fitted to each class alone;
+- **k-means** is ``KMeansCenters``: the centres of scikit-learn's ``KMeans``, fitted to each
+  class alone;
 - **M3D's start** is ``M3DCondenser(max_iter=0)``: the random rows that M3D begins with;
 - **M3D** is ``M3DCondenser(ipc)`` with nothing else set.
 
@@ -34,14 +35,21 @@ import numpy as np
 import sklearn
 import torch
 from sklearn.base import clone
-from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from m3d_sklearn import CondensedClassifier, Herding, KCenter, M3DCondenser, Random, evaluate
+from m3d_sklearn import (
+    CondensedClassifier,
+    Herding,
+    KCenter,
+    KMeansCenters,
+    M3DCondenser,
+    Random,
+    evaluate,
+)
 from m3d_sklearn.plotting import plot_condensed
 
 parser = argparse.ArgumentParser(description="Condense scikit-learn's digits and compare methods.")
@@ -68,29 +76,16 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # The methods
 # -----------
-# All share one interface: ``fit(X, y)``, then ``condensed_``. Centres of k-means come as plain
-# arrays; a condenser that starts from them and makes no step turns them into a condensed set,
-# so that the networks see them in the same scale as the others.
-
-
-def flat(X):
-    return X.reshape(len(X), -1)
-
-
-def k_means(X, y, ipc):
-    fits = [KMeans(ipc, n_init=10, random_state=args.seed).fit(flat(X[y == c])) for c in range(10)]
-    centres = np.concatenate([fit.cluster_centers_ for fit in fits]).reshape(-1, *X.shape[1:])
-    return centres, np.arange(10).repeat(ipc)
+# All share one interface: ``fit(X, y)``, then ``condensed_``.
 
 
 def methods(ipc):
-    centres = k_means(X_train, y_train, ipc)
     iterations = {} if args.iterations is None else {"max_iter": args.iterations}
     return {
         "Random": Random(ipc, random_state=args.seed),
         "Herding": Herding(ipc, random_state=args.seed),
         "KCenter": KCenter(ipc, random_state=args.seed),
-        "k-means": M3DCondenser(ipc, init=centres, max_iter=0, random_state=args.seed),
+        "k-means": KMeansCenters(ipc, random_state=args.seed),
         "M3D's start": M3DCondenser(ipc, max_iter=0, random_state=args.seed),
         "M3D": M3DCondenser(ipc, random_state=args.seed, **iterations),
     }
@@ -126,6 +121,10 @@ def print_line(cells):
 def print_scores(ipc, name, scores, network, seconds=""):
     accuracies = [*scores, np.mean(scores), network.mean]
     print_line([ipc, name, *(f"{100 * accuracy:.1f}" for accuracy in accuracies), seconds])
+
+
+def flat(X):
+    return X.reshape(len(X), -1)
 
 
 def train_networks(condensed):

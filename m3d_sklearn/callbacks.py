@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn import config_context
 from torch import nn
 
 from m3d_sklearn import _validation as validation
@@ -137,7 +138,9 @@ class AccuracyCurve:
             If iterations are no rising whole numbers of 1 or more, or a parameter is not
             what :func:`evaluate` takes.
         """
-        self._check(**self._settings())
+        # fit has switched scikit-learn's checks off for all that it calls.
+        with config_context(skip_parameter_validation=False):
+            self._check(**self._settings())
         resolve_device(self.device)
         self.iterations = _check_iterations(self.iterations)
 

@@ -26,6 +26,7 @@ from m3d_sklearn import (
     CondensedSampler,
     Herding,
     KCenter,
+    KMeansCenters,
     M3DCondenser,
     NetworkClassifier,
     Random,
@@ -39,6 +40,7 @@ SMALL: dict[type, Any] = {
     Random: lambda: Random(ipc=2, random_state=0),
     Herding: lambda: Herding(ipc=2),
     KCenter: lambda: KCenter(ipc=2),
+    KMeansCenters: lambda: KMeansCenters(ipc=2, random_state=0),
     M3DCondenser: lambda: M3DCondenser(ipc=2, max_iter=5, random_state=0),
     NetworkClassifier: lambda: NetworkClassifier(max_iter=5, random_state=0),
     CondensedClassifier: lambda: CondensedClassifier(

@@ -23,6 +23,7 @@ from m3d_sklearn import (
     CondensedSampler,
     Herding,
     KCenter,
+    KMeansCenters,
     M3DCondenser,
     NetworkClassifier,
     Random,
@@ -282,6 +283,12 @@ SGD: list[Bad] = [
     ("weight_decay", -1e-4, "got -0.0001"),
     ("verbose", -1, "got -1"),
 ]
+K_MEANS: list[Bad] = [
+    ("n_init", 0, "got 0"),
+    ("n_init", "auto", "got 'auto'"),
+    ("max_iter", 0, "got 0"),
+    ("max_iter", 1.5, "got 1.5"),
+]
 CONDENSER: list[Bad] = [
     ("condenser", "herding", "got 'herding'"),
     ("condenser", LogisticRegression(), "got LogisticRegression"),
@@ -292,6 +299,7 @@ PARAMETERS: dict[type, list[Bad]] = {
     Random: ROWS + LAYOUT,
     Herding: ROWS + LAYOUT + FEATURES,
     KCenter: ROWS + LAYOUT + FEATURES,
+    KMeansCenters: ROWS + LAYOUT + K_MEANS,
     M3DCondenser: ROWS + LAYOUT + NETWORK + AUGMENTATION + MATCHING,
     NetworkClassifier: LAYOUT + NETWORK + AUGMENTATION + TRAINING + SGD,
     CondensedClassifier: [

@@ -46,6 +46,7 @@ from m3d_sklearn import (
     CondensedSampler,
     Herding,
     KCenter,
+    KMeansCenters,
     M3DCondenser,
     NetworkClassifier,
     Random,
@@ -367,6 +368,14 @@ CHANGES: dict[type, dict[str, Change]] = {
     Random: {"ipc": Change(3), "random_state": Change(1)} | LAYOUT | DEVICE,
     Herding: FEATURES | LAYOUT | DEVICE,
     KCenter: FEATURES | LAYOUT | DEVICE,
+    KMeansCenters: {
+        "ipc": Change(3),
+        "n_init": Change(10, {"ipc": 8}),
+        "max_iter": Change(1, see=seen_iterations),
+        "random_state": Change(1, {"n_init": 1}),
+    }
+    | LAYOUT
+    | DEVICE,
     M3DCondenser: {
         "ipc": Change(3),
         "image_shape": Change((8, 8), data=flat_digits),

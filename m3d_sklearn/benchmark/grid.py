@@ -174,7 +174,7 @@ default=("start", "kmeans", "whole")
         import pandas as pd
     except ImportError:
         return table
-    return pd.DataFrame(table)
+    return pd.DataFrame(table).astype({"ipc": "Int64"})
 
 
 class Shares(NamedTuple):

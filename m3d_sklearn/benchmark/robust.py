@@ -98,7 +98,8 @@ def _means(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], dict[str,
     """Mean accuracy over seeds of every network, with and without augmentation."""
     found: dict[tuple[Any, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        if row["augmentation"] not in (AUGMENTED, PLAIN) or row["accuracy"] is None:
+        failed = row["accuracy"] is None or math.isnan(row["accuracy"])
+        if failed or row["augmentation"] not in (AUGMENTED, PLAIN):
             continue
         ipc = None if row["method"] == WHOLE else int(row["ipc"])
         key = row["dataset"], ipc, row["method"], row["model"], row["protocol"]

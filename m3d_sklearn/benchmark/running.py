@@ -99,6 +99,7 @@ def _run(
         "key": cell.key,
         "name": cell.name,
         "spec": cell.spec,
+        "data": _about(data),
         "machine": machine(device, threads),
         "command": cell.command,
         "error": None,
@@ -153,6 +154,16 @@ def _fitted(
     made = {"fit": fit, "curve": [] if curve is None else curve.curve_}
     folder.write(cell, record | made | {"status": FITTED, "finished": now()}, condensed)
     return made, condensed
+
+
+def _about(data: Dataset) -> dict[str, Any]:
+    return {
+        "source": data.source,
+        "n_train": len(data.X_train),
+        "n_test": len(data.X_test),
+        "shape": list(data.X_train.shape[1:]),
+        "class_names": list(data.class_names),
+    }
 
 
 def _counts(condensed: CondensedSet) -> dict[str, int]:

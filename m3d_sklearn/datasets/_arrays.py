@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import tokenize
 import zipfile
@@ -21,7 +22,7 @@ JPEG = (
     "jpeg_header",
     *(f"{part}_{what}" for part in ("train", "test") for what in ("scan", "length", "label")),
 )
-# What zipfile, zlib and numpy raise on bytes that are not what they should be.
+# What zipfile, zlib, numpy and Pillow raise on bytes that are not what they should be.
 DAMAGE = (
     AttributeError,
     EOFError,
@@ -160,21 +161,20 @@ def _decode(packed: Arrays) -> list[np.ndarray]:
             raise ValueError(f"{part}_scan must have {lengths.sum()} bytes; got {len(scans)}.")
         pieces = np.split(scans, lengths.cumsum()[:-1])
         try:
-            arrays.append(_decode_jpegs(packed["jpeg_header"], pieces))
-        except RuntimeError as error:
+            arrays.append(_decode_jpegs(packed["jpeg_header"].tobytes(), pieces))
+        except DAMAGE as error:
             raise ValueError(f"{part}_scan must hold JPEG images: {error}") from error
         arrays.append(packed[f"{part}_label"])
     return arrays
 
 
-def _decode_jpegs(header: np.ndarray, scans: list[np.ndarray]) -> np.ndarray:
+def _decode_jpegs(header: bytes, scans: list[np.ndarray]) -> np.ndarray:
     """uint8 (n, h, w, 3), filled image by image, so that all are in memory once."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_jpeg
+    from PIL import Image
 
     def decode(scan: np.ndarray) -> np.ndarray:
-        jpeg = torch.from_numpy(np.concatenate([header, scan]))
-        return decode_jpeg(jpeg, ImageReadMode.RGB).permute(1, 2, 0).numpy()
+        jpeg = io.BytesIO(header + scan.tobytes())
+        return np.asarray(Image.open(jpeg, formats=["JPEG"]).convert("RGB"))
 
     X = np.empty((len(scans), *decode(scans[0]).shape), np.uint8)
     for row, scan in zip(X, scans, strict=True):

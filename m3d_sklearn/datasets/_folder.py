@@ -89,25 +89,29 @@ def read_images(*parts: list[Path], image_size: int | None) -> list[np.ndarray]:
         If a file cannot be read, has more than 8 bits a channel, or, where image_size is None,
         has another size than the first.
     """
-    grey = True
-    first = None
-    for file in (file for part in parts for file in part):
-        size, mode = _header(file)
-        grey = grey and mode in GREY
-        first = first or (size, file)
-        if image_size is None and size != first[0]:
-            raise ValueError(
-                f"image_size must be given where images differ in size, as in image_size=64: "
-                f"{first[1]} has {first[0][0]}×{first[0][1]} pixels, {file} {size[0]}×{size[1]}."
-            )
-    width, height = first[0] if image_size is None else (image_size, image_size)
-    shape = (height, width) if grey else (height, width, 3)
+    shape = _common_shape([file for part in parts for file in part], image_size)
     arrays = [np.empty((len(part), *shape), np.uint8) for part in parts]
     # Pillow decodes and resizes outside Python's lock. The first error cancels what waits.
     with ThreadPoolExecutor() as pool:
         for array, part in zip(arrays, parts, strict=True):
             list(pool.map(_fill, array, part, repeat(image_size)))
     return arrays
+
+
+def _common_shape(files: list[Path], image_size: int | None) -> tuple[int, ...]:
+    """Shape of one image as all will be, from the files' headers."""
+    first, mode = _header(files[0])
+    grey = mode in GREY
+    for file in files[1:]:
+        size, mode = _header(file)
+        grey = grey and mode in GREY
+        if image_size is None and size != first:
+            raise ValueError(
+                f"image_size must be given where images differ in size, as in image_size=64: "
+                f"{files[0]} has {first[0]}×{first[1]} pixels, {file} {size[0]}×{size[1]}."
+            )
+    width, height = first if image_size is None else (image_size, image_size)
+    return (height, width) if grey else (height, width, 3)
 
 
 def _fill(row: np.ndarray, file: Path, image_size: int | None) -> None:

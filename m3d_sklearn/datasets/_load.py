@@ -45,7 +45,8 @@ def load(
 
     A known name is looked for in `root` as arrays first, ``NAME_train.npz`` and
     ``NAME_test.npz`` (keys X, y) or ``NAME.npz`` (keys x_train, y_train, x_test, y_test, or
-    X, y alone, which are split); then it is asked of its own source:
+    X, y alone, which are split). Labels there are whole numbers or strings and name their
+    classes, unless the key class_names does. Else the name's own source is asked:
 
     ================================= ============================ =========================
     name                              source                       rows

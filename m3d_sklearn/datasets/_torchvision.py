@@ -120,4 +120,4 @@ def _arrays(part: Any) -> tuple[np.ndarray, np.ndarray]:
     if X.ndim == 4 and X.shape[1] == 3:  # SVHN keeps channels first
         X = X.transpose(0, 2, 3, 1)
     y = part.targets if hasattr(part, "targets") else part.labels
-    return np.ascontiguousarray(X), np.array(y, np.int64)
+    return np.ascontiguousarray(X), np.asarray(y).astype(np.int64)

@@ -137,11 +137,10 @@ def plot_ablation(
     rows = as_rows(rows, "method", "ipc", by)
     for column, value in (("dataset", dataset), ("model", model), ("protocol", protocol)):
         rows = choose(rows, column, value)
-    need_one(rows, *({"augmentation", "method"} - {by}))
-    ipcs = sorted(distinct(rows, "ipc"))
-    rows = [row for row in rows if row["ipc"] is not None]
-    variants = distinct(rows, by)
-    if not variants:
+    need_one(rows, *(column for column in ("augmentation", "method") if column != by))
+    rows = [row for row in rows if row["ipc"] is not None and row[by] is not None]
+    ipcs, variants = sorted(distinct(rows, "ipc")), distinct(rows, by)
+    if not rows:
         raise ValueError(f"rows must hold an ipc and a value of {by!r}; got none with both.")
     ax = new_axes(ax)
     width = GROUP / len(variants)

@@ -19,7 +19,7 @@ def as_rows(rows: Any, *columns: str) -> list[Row]:
     ----------
     rows : list of dict, or DataFrame
     *columns : str
-        That every row must have, beside "accuracy".
+        That every row with an accuracy must have.
 
     Raises
     ------
@@ -28,14 +28,13 @@ def as_rows(rows: Any, *columns: str) -> list[Row]:
     """
     records = rows.to_dict("records") if hasattr(rows, "to_dict") else rows
     records = [{name: _or_none(value) for name, value in dict(row).items()} for row in records]
-    for name in ("accuracy", *columns):
-        if any(name not in row for row in records):
-            raise ValueError(
-                f"rows must have the column {name!r}; got one with {list(records[0])}."
-            )
-    scored = [row for row in records if row["accuracy"] is not None]
+    scored = [row for row in records if row.get("accuracy") is not None]
     if not scored:
         raise ValueError(f"rows must hold an accuracy; got {len(records)} rows without one.")
+    for name in columns:
+        short = next((row for row in scored if name not in row), None)
+        if short is not None:
+            raise ValueError(f"rows must have the column {name!r}; got one with {list(short)}.")
     for row in scored:
         if row.get("ipc") is not None:
             row["ipc"] = int(row["ipc"])
@@ -44,7 +43,7 @@ def as_rows(rows: Any, *columns: str) -> list[Row]:
 
 def _or_none(value: Any) -> Any:
     """None in the place of what a DataFrame has where a value is missing."""
-    missing = isinstance(value, float) and np.isnan(value)
+    missing = isinstance(value, (float, np.floating)) and np.isnan(value)
     return None if missing or type(value).__name__ in ("NAType", "NaTType") else value
 
 

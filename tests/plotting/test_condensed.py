@@ -5,15 +5,7 @@ from common import colour, digits, iris
 from m3d_sklearn import Herding, M3DCondenser, Random
 from m3d_sklearn.plotting import to_bytes
 
-matplotlib = pytest.importorskip("matplotlib")
-matplotlib.use("Agg")
 plt = pytest.importorskip("matplotlib.pyplot")
-
-
-@pytest.fixture(autouse=True)
-def _closed_figures():
-    yield
-    plt.close("all")
 
 
 def sheet(ax):

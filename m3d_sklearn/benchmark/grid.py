@@ -289,9 +289,15 @@ def make_grid(
     data = resolve_datasets(datasets, root)
     cells = []
     for name, dataset in data.items():
-        places = [(i, s, m) for i in ipcs for m in chosen for s in numbers if chosen[m] is not None]
-        places += [(None, s, m) for m in chosen for s in numbers if chosen[m] is None]
-        for count, seed, label in places:
+        # Seed after seed: a grid that is stopped early has whole tables of fewer seeds.
+        places = [
+            (seed, count, label)
+            for seed in numbers
+            for count in (*ipcs, None)
+            for label, condenser in chosen.items()
+            if (condenser is None) == (count is None)
+        ]
+        for seed, count, label in places:
             condenser = chosen[label]
             if condenser is not None:
                 condenser = clone(condenser).set_params(ipc=count, random_state=seed)

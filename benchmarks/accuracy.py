@@ -1,10 +1,11 @@
-"""One accuracy cell: fit a method once, train networks on its set, score the test data once.
+"""M3D in another precision, on torch's own modules, or as published: one accuracy cell.
 
     python benchmarks/accuracy.py --data mnist --method m3d --ipc 10 --seed 0 [--json FILE]
 
-Prints the row, and adds it to FILE as a JSON line. ``--modules`` computes features by
-torch's own modules instead of the engine's passes, with the same draws. MNIST and CIFAR-10
-are read from the folder in M3D_DATA, or ../shared/data.
+Fits once, trains networks on the set, scores the test data once; prints the row, and adds
+it to FILE as a JSON line. ``--modules`` computes features by torch's own modules instead of
+the engine's passes, with the same draws. MNIST and CIFAR-10 are read from the folder in
+M3D_DATA, or ../shared/data. Tables of methods come from ``python -m m3d_sklearn compare``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from real_data import load
 
-from m3d_sklearn import Herding, KCenter, M3DCondenser, Random, evaluate
+from m3d_sklearn import M3DCondenser, evaluate
 from m3d_sklearn.core.networks import ConvNet
 from m3d_sklearn.evaluation import Evaluation
 
@@ -35,11 +36,6 @@ class ModulesConvNet(ConvNet):
 
 
 def fitted(options: argparse.Namespace, X: np.ndarray, y: np.ndarray) -> Any:
-    if options.method == "random":
-        return Random(options.ipc, random_state=options.seed).fit(X, y)
-    if options.method in ("herding", "kcenter"):
-        selector = Herding if options.method == "herding" else KCenter
-        return selector(options.ipc, random_state=options.seed).fit(X, y)
     settings: dict[str, Any] = dict(PAPER) if options.method == "m3d-paper" else {}
     if options.max_iter is not None:
         settings["max_iter"] = options.max_iter
@@ -87,9 +83,7 @@ def cell(options: argparse.Namespace) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", choices=["mnist", "cifar10"], required=True)
-    parser.add_argument(
-        "--method", choices=["m3d", "m3d-paper", "random", "herding", "kcenter"], required=True
-    )
+    parser.add_argument("--method", choices=["m3d", "m3d-paper"], required=True)
     parser.add_argument("--ipc", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="auto")

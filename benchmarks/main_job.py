@@ -199,7 +199,7 @@ def paired_difference(rows: list[Row], data: str, ipc: int) -> tuple[float, floa
 
 def mnist(ipc: int = 1, seed: int = 0, n_networks: int = 2) -> list[Row]:
     """MNIST, defaults, within 15 minutes of 2 cores; every method trained for the same steps."""
-    X_a, y_a, X_b, y_b = real_data.mnist()
+    X_a, y_a, X_b, y_b = real_data.load("mnist")
     sets = condensed_sets(X_a, y_a, ipc, seed)
     seconds = sets.pop("seconds")
     rows = []
@@ -267,7 +267,7 @@ def clamp() -> list[Row]:
     sys.path.append(str(Path(__file__).parents[1] / "tests"))
     from reference import gaps_at_own_turns
 
-    X, y, _, _ = real_data.mnist()
+    X, y, _, _ = real_data.load("mnist")
     keep = np.concatenate([np.flatnonzero(y == c)[:1000] for c in range(10)])
     rows, labels = torch.from_numpy(X[keep][:, None]), torch.from_numpy(y[keep])
     own, cpu = 0.5**10, torch.device("cpu")

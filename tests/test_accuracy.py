@@ -74,7 +74,7 @@ def test_mmd_on_fresh_networks_falls():
 
 def test_mnist_at_one_image_a_class():
     try:
-        real_data.mnist()
+        real_data.load("mnist")
     except FileNotFoundError as error:
         pytest.skip(str(error))
     rows = main_job.mnist()

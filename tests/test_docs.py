@@ -10,6 +10,9 @@ import pytest
 
 import m3d_sklearn
 from m3d_sklearn import M3DCondenser, NetworkClassifier, evaluate
+from m3d_sklearn.benchmark import compare
+from m3d_sklearn.callbacks import AccuracyCurve
+from m3d_sklearn.datasets import load
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,9 +74,12 @@ DOCUMENTED = ["Herding" if name == "KCenter" else name for name in m3d_sklearn._
 CALLABLES = [n for n in DOCUMENTED if n not in ("__version__", "CondensedSet", "Evaluation")]
 
 
-@pytest.mark.parametrize("name", sorted(set(CALLABLES)))
+OTHERS = {"compare": compare, "load": load, "AccuracyCurve": AccuracyCurve}
+
+
+@pytest.mark.parametrize("name", sorted({*CALLABLES, *OTHERS}))
 def test_interface_has_every_parameter_and_its_default(name):
-    signature = inspect.signature(getattr(m3d_sklearn, name))
+    signature = inspect.signature(OTHERS.get(name) or getattr(m3d_sklearn, name))
     expected = {
         parameter.name: "required"
         if parameter.default is parameter.empty

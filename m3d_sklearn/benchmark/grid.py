@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+import torch
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from sklearn.base import clone
@@ -116,8 +117,8 @@ default=("start", "kmeans", "whole")
         backend, a cluster's among them. None is 1, or the number of GPUs where there are
         several.
     threads : int, default=None
-        Of the processor, for each cell. None shares the cores out among the jobs. Results
-        agree to the bit on a CPU where `threads` does.
+        Of the processor, for each cell. None shares the cores out among the jobs, and takes
+        no more than torch would. Results agree to the bit on a CPU where `threads` does.
     verbose : int, default=0
         Shows a progress bar over cells with the time left.
 
@@ -245,7 +246,8 @@ class Grid:
         if n_jobs is None and chosen in (None, 1) and every > 1:
             n_jobs = every
         side_by_side = max(1, min(joblib.effective_n_jobs(n_jobs), len(missing)))
-        return Shares(n_jobs, side_by_side, threads or max(1, joblib.cpu_count() // side_by_side))
+        each = max(1, min(torch.get_num_threads(), joblib.cpu_count() // side_by_side))
+        return Shares(n_jobs, side_by_side, threads or each)
 
 
 def _numbered(number: int, *arguments: Any) -> tuple[int, str]:

@@ -14,14 +14,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.pyplot as plt
 
 from m3d_sklearn.benchmark import ResultsFolder, rows
 from m3d_sklearn.plotting import plot_condensed, plot_ipc
-from m3d_sklearn.report import page_lines
-
-matplotlib.use("agg")
-from matplotlib import pyplot as plt  # noqa: E402 - after the choice of a backend
+from m3d_sklearn.report import lines
 
 ROOT = Path(__file__).resolve().parent.parent
 IPC = 10
@@ -29,11 +26,11 @@ IPC = 10
 
 def table(folder: ResultsFolder) -> str:
     """A markdown row a method and ipc, the poster's figure beside."""
-    lines = [
+    found = [
         "| ipc | method | accuracy | poster | MMD² | fit, s | stored, kB | runs | epochs |",
         "| ---: | :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for line in page_lines(folder):
+    for line in lines(folder.records()):
         cells = [
             "all" if line.ipc is None else line.ipc,
             line.method,
@@ -45,8 +42,8 @@ def table(folder: ResultsFolder) -> str:
             line.runs,
             line.epochs,
         ]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+        found.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(found)
 
 
 def _poster(published: Any) -> str:
@@ -87,6 +84,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="that compare wrote")
     parser.add_argument("--name", required=True, help="of the files")
     options = parser.parse_args()
+    plt.switch_backend("agg")
     folder = ResultsFolder(options.folder)
     records = [json.dumps(record) for record in folder.records()]
     file = ROOT / "benchmarks" / "results" / f"{options.name}-grid.jsonl"

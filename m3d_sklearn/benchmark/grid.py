@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,28 +9,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import joblib
-import numpy as np
 import torch
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
-from sklearn.base import clone
 from tqdm.auto import tqdm
 
 from m3d_sklearn import _validation as validation
 from m3d_sklearn._validation import Integral, Interval
-from m3d_sklearn.base import BaseCondenser
-from m3d_sklearn.benchmark.cells import Cell, Settings
-from m3d_sklearn.benchmark.commands import cell_command
+from m3d_sklearn.benchmark.cells import Cell
 from m3d_sklearn.benchmark.measure import now
-from m3d_sklearn.benchmark.methods import REFERENCES, Methods, resolve_methods
-from m3d_sklearn.benchmark.models import resolve_models
+from m3d_sklearn.benchmark.methods import REFERENCES, Methods
+from m3d_sklearn.benchmark.plan import plan
 from m3d_sklearn.benchmark.running import TAKEN, run_cell
 from m3d_sklearn.benchmark.store import FAILED, ResultsFolder, rows
-from m3d_sklearn.core.devices import accelerators, resolve_device
-from m3d_sklearn.core.training import PROTOCOLS
-from m3d_sklearn.datasets import Dataset, load
+from m3d_sklearn.core.devices import accelerators
+from m3d_sklearn.datasets import Dataset
 
-__all__ = ["Grid", "compare", "make_grid"]
+__all__ = ["Grid", "compare"]
 
 _POSITIVE = Interval(Integral, 1, None, closed="left")
 
@@ -90,9 +84,9 @@ default=("start", "kmeans", "whole")
     models : str, list or dict, default="auto"
         What is trained on each set: "auto" (ConvNet for images, MLP for tables), "convnet",
         "mlp", "resnet10", "resnet18", "densenet121", "knn" (one neighbour), "svm",
-        "logistic", or "transfer" for all of these; or a dict of name to a name, a factory of
-        a network, or a classifier. Classifiers see flat rows, scaled by the statistics of
-        the training data.
+        "logistic", or "transfer" for all of these that the data's shape allows; or a dict of
+        name to a name, a factory of a network, or a classifier. Classifiers see flat rows,
+        scaled by the statistics of the training data.
     protocols : str or list of {"m3d", "dc"}, default="m3d"
         How networks are trained; see :class:`NetworkClassifier`.
     n_networks : int, default=2
@@ -144,7 +138,7 @@ default=("start", "kmeans", "whole")
     >>> len(table)
     1
     """
-    grid = make_grid(
+    cells, data = plan(
         methods,
         datasets,
         ipc,
@@ -159,6 +153,7 @@ default=("start", "kmeans", "whole")
         root=root,
         device=device,
     )
+    grid = Grid(cells, data)
     with tempfile.TemporaryDirectory() as temporary:
         folder = ResultsFolder(out or temporary)
         grid.run(folder, n_jobs=n_jobs, threads=threads, verbose=verbose)
@@ -252,120 +247,3 @@ class Grid:
 
 def _numbered(number: int, *arguments: Any) -> tuple[int, str]:
     return number, run_cell(*arguments)
-
-
-def make_grid(
-    methods: Methods,
-    datasets: Any,
-    ipc: int | Iterable[int],
-    *,
-    seeds: int | Iterable[int],
-    references: Sequence[str],
-    models: str | Iterable[str] | Mapping[str, Any],
-    protocols: str | Iterable[str],
-    n_networks: int,
-    max_steps: int | None,
-    robust: bool,
-    curve: Iterable[int],
-    root: str | Path | None,
-    device: str,
-) -> Grid:
-    """Check what :func:`compare` was given, and lay out its cells."""
-    resolve_device(device)
-    references = _named("references", references, (*REFERENCES, "random"))
-    if robust:
-        references = (*references, "random", "whole")
-    settings = Settings(
-        models=resolve_models(models),
-        protocols=_named("protocols", protocols, tuple(PROTOCOLS)),
-        augmentations=("auto", "none") if robust else ("auto",),
-        n_networks=n_networks,
-        max_steps=max_steps,
-        curve=_iterations(curve),
-        device=device,
-    )
-    chosen = resolve_methods(methods, references)
-    ipcs = _whole_numbers("ipc", ipc, 1)
-    numbers = range(seeds) if isinstance(seeds, Integral) else seeds
-    numbers = _whole_numbers("seeds", numbers, 0)
-    data = resolve_datasets(datasets, root)
-    cells = []
-    for name, dataset in data.items():
-        # Seed after seed: a grid that is stopped early has whole tables of fewer seeds.
-        places = [
-            (seed, count, label)
-            for seed in numbers
-            for count in (*ipcs, None)
-            for label, condenser in chosen.items()
-            if (condenser is None) == (count is None)
-        ]
-        for seed, count, label in places:
-            condenser = chosen[label]
-            if condenser is not None:
-                condenser = clone(condenser).set_params(ipc=count, random_state=seed)
-            cell = Cell(name, dataset.fingerprint, label, condenser, count, seed, settings)
-            cells.append(dataclasses.replace(cell, command=cell_command(cell, datasets, root)))
-    return Grid(cells, data)
-
-
-def resolve_datasets(datasets: Any, root: str | Path | None = None) -> dict[str, Dataset]:
-    """Labels and data sets; see :func:`compare`."""
-    if isinstance(datasets, (str, Path, Dataset)):
-        datasets = [datasets]
-    if isinstance(datasets, Mapping):
-        found = {str(label): _dataset(value, root, str(label)) for label, value in datasets.items()}
-    else:
-        listed = [_dataset(value, root) for value in datasets]
-        found = {dataset.name: dataset for dataset in listed}
-        if len(found) < len(listed):
-            raise ValueError(
-                f"datasets must have different names; got {[d.name for d in listed]}. A dict "
-                "names them: datasets={'label': dataset}."
-            )
-    if not found:
-        raise ValueError("datasets must name at least one data set; got none.")
-    return found
-
-
-def _dataset(value: Any, root: str | Path | None, label: str = "") -> Dataset:
-    if isinstance(value, Dataset):
-        return value
-    if isinstance(value, (str, Path)):
-        return load(value, root=root)
-    try:
-        X_train, y_train, X_test, y_test = value
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            "datasets must hold names, Datasets or (X_train, y_train, X_test, y_test) under a "
-            f"label; got {type(value).__name__}."
-        ) from error
-    names = tuple(str(name) for name in np.unique(np.asarray(y_train)))
-    return Dataset(label, X_train, y_train, X_test, y_test, names, "arrays")
-
-
-def _named(
-    parameter: str, values: str | Iterable[str], allowed: tuple[str, ...]
-) -> tuple[str, ...]:
-    values = tuple(dict.fromkeys([values] if isinstance(values, str) else values))
-    unknown = [value for value in values if value not in allowed]
-    if unknown or (parameter == "protocols" and not values):
-        raise ValueError(f"{parameter} must be of {list(allowed)}; got {list(values)}.")
-    return values
-
-
-def _iterations(curve: Iterable[int]) -> tuple[int, ...]:
-    listed = list(curve)
-    if listed and not hasattr(BaseCondenser, "set_callbacks"):
-        raise ValueError("curve needs the callbacks of scikit-learn 1.9 or newer.")
-    return tuple(sorted(_whole_numbers("curve", listed, 1))) if listed else ()
-
-
-def _whole_numbers(parameter: str, values: int | Iterable[int], least: int) -> list[int]:
-    listed = [values] if isinstance(values, Integral) else list(values)
-    fine = all(isinstance(v, Integral) and not isinstance(v, bool) and v >= least for v in listed)
-    if not listed or not fine or len(set(listed)) < len(listed):
-        raise ValueError(
-            f"{parameter} must hold different whole numbers of {least} or more, at least one; got "
-            f"{values!r}."
-        )
-    return [int(v) for v in listed]

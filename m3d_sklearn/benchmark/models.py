@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
+import torch
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from m3d_sklearn.core.networks import NETWORKS
+from m3d_sklearn.core.networks import NETWORKS, auto_network, build
+from m3d_sklearn.core.randomness import Stream
 
-__all__ = ["ESTIMATORS", "TRANSFER", "Model", "resolve_models"]
+__all__ = ["ESTIMATORS", "TRANSFER", "Model", "fitting", "resolve_models"]
 
 ESTIMATORS: dict[str, Callable[[], BaseEstimator]] = {
     "knn": lambda: KNeighborsClassifier(1),
@@ -47,6 +49,41 @@ def resolve_models(models: str | Iterable[str] | Mapping[str, Any]) -> dict[str,
     chosen = {str(name): _resolve(value) for name, value in models.items()}
     if not chosen:
         raise ValueError("models must name at least one network or classifier; got none.")
+    return chosen
+
+
+def fitting(
+    models: Mapping[str, Model], shape: tuple[int, ...], dataset: str, optional: Container[str] = ()
+) -> dict[str, Model]:
+    """The models that can take rows of a shape; the others are optional, or an error.
+
+    Parameters
+    ----------
+    models : dict
+        Of :func:`resolve_models`.
+    shape : tuple of int
+        (c, h, w) or (d,).
+    dataset : str
+        For the error.
+    optional : container of str
+        Names that are left out where they do not fit.
+
+    Raises
+    ------
+    ValueError
+        Naming the model, the data set, and what the network needs.
+    """
+    chosen = {}
+    for name, model in models.items():
+        if not isinstance(model, BaseEstimator):
+            spec = auto_network(shape) if model == "auto" else model
+            try:
+                build(spec, shape, 2, Stream(0, torch.device("cpu")))
+            except ValueError as error:
+                if name in optional:
+                    continue
+                raise ValueError(f"models: {name!r} cannot train on {dataset}: {error}") from error
+        chosen[name] = model
     return chosen
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from m3d_sklearn.benchmark.estimate import Estimate, estimate
-from m3d_sklearn.benchmark.grid import Grid, make_grid
+from m3d_sklearn.benchmark.grid import Grid
 from m3d_sklearn.benchmark.methods import REFERENCES, resolve_methods
+from m3d_sklearn.benchmark.plan import plan
 from m3d_sklearn.benchmark.store import FAILED, ResultsFolder, rows
 from m3d_sklearn.benchmark.summary import markdown
 from m3d_sklearn.cli._evaluate import add_training, positive
@@ -103,7 +104,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     chosen = resolved(vars(options))
-    grid = make_grid(
+    cells, data = plan(
         chosen_methods(chosen["methods"], chosen["set"]),
         chosen["datasets"],
         chosen["ipc"],
@@ -118,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
         root=chosen["root"],
         device=chosen["device"],
     )
-    folder = ResultsFolder(chosen["out"])
+    grid, folder = Grid(cells, data), ResultsFolder(chosen["out"])
     if getattr(options, "dry_run", False):
         return _say_what_would_run(grid, folder, chosen)
     quiet = getattr(options, "quiet", False)

@@ -1,0 +1,160 @@
+"""What compare() was asked for, checked, as cells."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from m3d_sklearn._validation import Integral
+from m3d_sklearn.base import BaseCondenser
+from m3d_sklearn.benchmark.cells import Cell, Settings
+from m3d_sklearn.benchmark.commands import cell_command
+from m3d_sklearn.benchmark.methods import REFERENCES, Methods, resolve_methods
+from m3d_sklearn.benchmark.models import TRANSFER, fitting, resolve_models
+from m3d_sklearn.core.devices import resolve_device
+from m3d_sklearn.core.training import PROTOCOLS
+from m3d_sklearn.datasets import Dataset, load
+
+__all__ = ["plan"]
+
+
+def plan(
+    methods: Methods,
+    datasets: Any,
+    ipc: int | Iterable[int],
+    *,
+    seeds: int | Iterable[int],
+    references: Sequence[str],
+    models: str | Iterable[str] | Mapping[str, Any],
+    protocols: str | Iterable[str],
+    n_networks: int,
+    max_steps: int | None,
+    robust: bool,
+    curve: Iterable[int],
+    root: str | Path | None,
+    device: str,
+) -> tuple[list[Cell], dict[str, Dataset]]:
+    """Check what :func:`compare` was given, and lay out its cells.
+
+    Returns
+    -------
+    cells : list of Cell
+    data : dict of str to Dataset
+        What they are about, by name.
+    """
+    resolve_device(device)
+    references = _named("references", references, (*REFERENCES, "random"))
+    if robust:
+        references = (*references, "random", "whole")
+    settings = Settings(
+        models=resolve_models(models),
+        protocols=_named("protocols", protocols, tuple(PROTOCOLS)),
+        augmentations=("auto", "none") if robust else ("auto",),
+        n_networks=n_networks,
+        max_steps=max_steps,
+        curve=_iterations(curve),
+        device=device,
+    )
+    chosen = resolve_methods(methods, references)
+    ipcs = _whole_numbers("ipc", ipc, 1)
+    numbers = range(seeds) if isinstance(seeds, Integral) else seeds
+    numbers = _whole_numbers("seeds", numbers, 0)
+    data = resolve_datasets(datasets, root)
+    cells = []
+    models = [models] if isinstance(models, str) else models
+    optional = TRANSFER if "transfer" in models else ()
+    for name, dataset in data.items():
+        taken = fitting(settings.models, _canonical_shape(dataset), name, optional)
+        own = dataclasses.replace(settings, models=taken)
+        # Seed after seed: a grid that is stopped early has whole tables of fewer seeds.
+        places = [
+            (seed, count, label)
+            for seed in numbers
+            for count in (*ipcs, None)
+            for label, condenser in chosen.items()
+            if (condenser is None) == (count is None)
+        ]
+        for seed, count, label in places:
+            condenser = chosen[label]
+            if condenser is not None:
+                condenser = clone(condenser).set_params(ipc=count, random_state=seed)
+            cell = Cell(name, dataset.fingerprint, label, condenser, count, seed, own)
+            cells.append(dataclasses.replace(cell, command=cell_command(cell, datasets, root)))
+    return cells, data
+
+
+def resolve_datasets(datasets: Any, root: str | Path | None = None) -> dict[str, Dataset]:
+    """Labels and data sets; see :func:`compare`."""
+    if isinstance(datasets, (str, Path, Dataset)):
+        datasets = [datasets]
+    if isinstance(datasets, Mapping):
+        found = {str(label): _dataset(value, root, str(label)) for label, value in datasets.items()}
+    else:
+        listed = [_dataset(value, root) for value in datasets]
+        found = {dataset.name: dataset for dataset in listed}
+        if len(found) < len(listed):
+            raise ValueError(
+                f"datasets must have different names; got {[d.name for d in listed]}. A dict "
+                "names them: datasets={'label': dataset}."
+            )
+    if not found:
+        raise ValueError("datasets must name at least one data set; got none.")
+    return found
+
+
+def _dataset(value: Any, root: str | Path | None, label: str = "") -> Dataset:
+    if isinstance(value, Dataset):
+        return value
+    if isinstance(value, (str, Path)):
+        return load(value, root=root)
+    try:
+        X_train, y_train, X_test, y_test = value
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "datasets must hold names, Datasets or (X_train, y_train, X_test, y_test) under a "
+            f"label; got {type(value).__name__}."
+        ) from error
+    names = tuple(str(name) for name in np.unique(np.asarray(y_train)))
+    return Dataset(label, X_train, y_train, X_test, y_test, names, "arrays")
+
+
+def _named(
+    parameter: str, values: str | Iterable[str], allowed: tuple[str, ...]
+) -> tuple[str, ...]:
+    values = tuple(dict.fromkeys([values] if isinstance(values, str) else values))
+    unknown = [value for value in values if value not in allowed]
+    if unknown or (parameter == "protocols" and not values):
+        raise ValueError(f"{parameter} must be of {list(allowed)}; got {list(values)}.")
+    return values
+
+
+def _iterations(curve: Iterable[int]) -> tuple[int, ...]:
+    listed = list(curve)
+    if listed and not hasattr(BaseCondenser, "set_callbacks"):
+        raise ValueError("curve needs the callbacks of scikit-learn 1.9 or newer.")
+    return tuple(sorted(_whole_numbers("curve", listed, 1))) if listed else ()
+
+
+def _canonical_shape(dataset: Dataset) -> tuple[int, ...]:
+    """(d,) of a table's rows, (c, h, w) of images."""
+    shape = dataset.X_train.shape[1:]
+    if len(shape) == 1:
+        return shape
+    height, width, channels = (*shape, 1)[:3]
+    return channels, height, width
+
+
+def _whole_numbers(parameter: str, values: int | Iterable[int], least: int) -> list[int]:
+    listed = [values] if isinstance(values, Integral) else list(values)
+    fine = all(isinstance(v, Integral) and not isinstance(v, bool) and v >= least for v in listed)
+    if not listed or not fine or len(set(listed)) < len(listed):
+        raise ValueError(
+            f"{parameter} must hold different whole numbers of {least} or more, at least one; got "
+            f"{values!r}."
+        )
+    return [int(v) for v in listed]

@@ -180,11 +180,10 @@ def test_continual_learning_remembers_by_its_memory_alone(tmp_path):
     scores = json.loads((tmp_path / "out" / "accuracies.json").read_text())
     table = table_of(said)
     names = ["Random", "Herding", "KCenter", "k-means", "M3D", "whole set"]
-    assert list(table) == ["classes seen", *names][1:] == list(scores)
+    assert list(table) == list(scores) == names
     assert all(table[name] == [f"{100 * s:.1f}" for s in scores[name][0]] for name in names)
-    # Ten classes cannot be told apart by who saw the last five alone.
+    # Who knew the last five classes alone would get about half of the ten right.
     assert all(runs[0][-1] > 0.55 for runs in scores.values())
-    assert max(max(runs[0]) for runs in scores.values()) < 1
     with np.load(tmp_path / "out" / "memory.npz") as memory:
         X, y = memory["X"], memory["y"]
     order = np.random.default_rng(0).permutation(10)
@@ -218,7 +217,7 @@ def test_own_images_tells_red_from_green_in_mosaics(tmp_path):
                 image = rng.integers(0, 60, (36, 30, 3), np.uint8)
                 image[..., channel] += 190
                 Image.fromarray(image).save(folder / f"{number}.png")
-    small = ["--image-size", "28", "--ipc", "1", "--iterations", "2", "--steps", "20"]
+    small = ["--image-size", "28", "--ipc", "1", "--iterations", "2", "--steps", "10"]
     said = run_example("own_images", tmp_path, "mine", *small)
     assert "mine: 16 training and 10 test images of shape (28, 28, 3), 2 classes" in said
     table = table_of(said)

@@ -206,6 +206,7 @@ class Grid:
         verbose: int = 0,
     ) -> None:
         """Run what is missing; see :func:`compare`."""
+        folder = ResultsFolder(folder.path.absolute())  # workers may have another folder as theirs
         missing, since = self.missing(folder), now()
         shares = self.shares(missing, n_jobs, threads)
         with tqdm(

@@ -1,0 +1,142 @@
+import re
+
+import numpy as np
+import pytest
+from grids import images, saved, table
+from PIL import Image
+
+from m3d_sklearn import CondensedSet, Herding, M3DCondenser
+from m3d_sklearn.cli import main
+
+
+@pytest.fixture
+def condense(tmp_path):
+    def run(data, *more, out="set.npz", quiet=True):
+        words = ["condense", data, "--ipc", "2", "--out", tmp_path / out, *more]
+        try:
+            return main([str(word) for word in (*words, *(["--quiet"] if quiet else []))])
+        except SystemExit as end:
+            return end.code
+
+    return run
+
+
+QUICK = ["--set", "max_iter=3"]
+
+
+@pytest.mark.parametrize(
+    "data", [table(), images(), images("colour", 3)], ids=["table", "grey", "colour"]
+)
+def test_a_set_and_a_sheet_are_written(data, condense, tmp_path, capsys, globals_untouched):
+    assert condense(saved(data, tmp_path), *QUICK) == 0
+    found = CondensedSet.load(tmp_path / "set.npz")
+    expected = M3DCondenser(2, max_iter=3, random_state=0).fit(data.X_train, data.y_train)
+    np.testing.assert_array_equal(found.X, expected.condensed_.X)
+    with Image.open(tmp_path / "set.png") as sheet:
+        assert min(sheet.size) > 50
+    said = capsys.readouterr()
+    assert re.match(rf"60 rows of {data.name} condensed to 6 in \d+\.\d s: ", said.out)
+    assert (said.out.count("\n"), said.err) == (1, "")
+
+
+def test_method_seed_and_place_of_the_sheet(condense, tmp_path):
+    data, sheet = images(), tmp_path / "deep" / "sheet.png"
+    path = saved(data, tmp_path)
+    more = ["--method", "herding", "--seed", "3", "--sheet", sheet]
+    assert condense(path, *more, out="new/folder/mine") == 0
+    found = CondensedSet.load(tmp_path / "new" / "folder" / "mine.npz")
+    expected = Herding(2).fit(data.X_train, data.y_train).condensed_
+    np.testing.assert_array_equal(found.X, expected.X)
+    assert (found.method, found.random_state) == ("Herding", 3)
+    assert sheet.is_file()
+
+
+@pytest.mark.parametrize("method", ["random", "herding", "kcenter", "kmeans"])
+def test_every_method(method, condense, tmp_path):
+    assert condense(saved(table(), tmp_path), "--method", method, quiet=False) == 0
+    assert len(CondensedSet.load(tmp_path / "set.npz")) == 6
+
+
+def test_a_bar_is_shown_unless_quiet(condense, tmp_path, capsys):
+    assert condense(saved(table(), tmp_path), *QUICK, quiet=False) == 0
+    assert "3/3" in capsys.readouterr().err
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number, side in enumerate((20, 24, 30, 22, 28)):
+            pixels = rng.integers(0, 255, (side, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_a_folder_of_images(photos, condense, tmp_path, capsys):
+    assert condense(photos, "--image-size", "8", "--method", "random") == 0
+    assert CondensedSet.load(tmp_path / "set.npz").X.shape == (4, 8, 8, 3)
+    assert "rows of photos" in capsys.readouterr().out
+    assert condense(photos, "--method", "random") == 2
+    assert "image_size" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--ipc", "0"], "ipc"),
+        (["--ipc", "a"], "--ipc"),
+        (["--method", "best"], "--method"),
+        (["--set", "best=3"], "--set must name parameters of m3d.*got 'best'"),
+        (["--set", "max_iter"], "NAME=VALUE"),
+        (["--set", "max_iter=-1"], "max_iter.*-1"),
+        (["--set", "kernel=best"], "kernel.*best"),
+        (["--seed", "-1"], "random_state.*-1"),
+        (["--device", "best"], "device.*best"),
+        (["--image-size", "8"], "image_size"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(more, said, condense, tmp_path, capsys):
+    assert condense(saved(images(), tmp_path), *QUICK, *more) == 2
+    found = capsys.readouterr().err
+    assert re.search(said, found)
+    assert "Traceback" not in found
+    assert found.count("\n") == 1, found
+    assert not (tmp_path / "set.npz").exists()
+
+
+@pytest.mark.parametrize("name", ["none.npz", "none/", "empty", "best"])
+def test_data_that_are_not_there_are_named(name, condense, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert condense(name) == 2
+    found = capsys.readouterr().err
+    assert name.rstrip("/") in found
+    assert found.count("\n") == 1
+
+
+@pytest.mark.parametrize("flag", ["--out", "--sheet"])
+def test_a_place_that_cannot_be_written_is_named_before_any_work(
+    flag, condense, tmp_path, capsys, monkeypatch
+):
+    """A fit may take hours."""
+    fits, condense_ = [], Herding._condense
+
+    def seen(self, task):
+        fits.append(task)
+        return condense_(self, task)
+
+    monkeypatch.setattr(Herding, "_condense", seen)
+    (tmp_path / "file").write_text("mine")
+    place = tmp_path / "file" / "set.png"
+    assert condense(saved(table(), tmp_path), "--method", "herding", flag, place) == 2
+    assert "file" in capsys.readouterr().err
+    assert fits == []
+
+
+def test_a_set_that_was_there_stays_whole_until_the_new_one_is(condense, tmp_path):
+    path = saved(table(), tmp_path)
+    condense(path, *QUICK)
+    before = (tmp_path / "set.npz").read_bytes()
+    assert condense(path, "--set", "max_iter=-1") == 2
+    assert (tmp_path / "set.npz").read_bytes() == before

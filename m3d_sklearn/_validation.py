@@ -36,6 +36,7 @@ __all__ = [
     "StrOptions",
     "TrainingData",
     "check_new_rows",
+    "check_parameters",
     "check_training_data",
     "fit_context",
     "input_attributes",
@@ -140,6 +141,16 @@ def check_new(estimator: Any, X: Any) -> np.ndarray:
 def check_new_rows(estimator: Any, X: Any) -> np.ndarray:
     """Check rows for a fitted estimator, and give them in canonical form."""
     return estimator._layout.to_rows(check_new(estimator, X))
+
+
+def check_parameters(estimator: Any) -> None:
+    """Check an estimator's parameters, as its ``fit`` would.
+
+    Raises
+    ------
+    ValueError
+    """
+    estimator._validate_params()
 
 
 def input_attributes(data: TrainingData) -> dict[str, Any]:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import inspect
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import joblib
-import numpy as np
-import torch
-from sklearn.base import BaseEstimator
-
 from m3d_sklearn import __about__
 from m3d_sklearn.base import BaseCondenser
+from m3d_sklearn.benchmark.described import described
 from m3d_sklearn.benchmark.models import Model
-from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.core.devices import resolve_device
 
-__all__ = ["Cell", "Settings", "described"]
+__all__ = ["Cell", "Settings"]
 
 
 @dataclass(frozen=True)
@@ -100,48 +93,3 @@ class Cell:
         ipc = "all" if self.ipc is None else self.ipc
         words = f"{self.dataset}-{self.method}-ipc{ipc}-seed{self.seed}"
         return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', words)[:80]}-{self.key}"
-
-
-def described(value: Any) -> Any:
-    """A parameter in what JSON can hold, different for values that act differently.
-
-    Numbers, strings and containers stay; functions and classes become their name, functions
-    with a hash of their code; anything else (estimators, arrays, sets) a name and a hash.
-    """
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): described(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [described(inner) for inner in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, torch.device):
-        return str(value)
-    if isinstance(value, functools.partial):
-        inner = [described(value.func), described(value.args), described(value.keywords)]
-        return {"partial": inner}
-    if inspect.isclass(value):
-        return f"{value.__module__}.{value.__qualname__}"
-    if inspect.isroutine(value):
-        return _described_function(value)
-    if isinstance(value, BaseEstimator):
-        params = {name: described(inner) for name, inner in value.get_params(deep=False).items()}
-        known = {"class": described(type(value)), "params": params}
-        if hasattr(value, "condensed_"):  # a start that is already fitted
-            known["condensed"] = described(value.condensed_)
-        return known
-    if isinstance(value, CondensedSet):
-        value = (np.asarray(value.X), np.asarray(value.y))
-    return f"{type(value).__name__}:{joblib.hash(value)}"
-
-
-def _described_function(function: Any) -> str:
-    name = f"{function.__module__}.{function.__qualname__}"
-    code = getattr(function, "__code__", None)
-    if code is None:  # a builtin
-        return name
-    closed = [described(cell.cell_contents) for cell in function.__closure__ or ()]
-    parts = (code.co_code, code.co_names, [c for c in code.co_consts if not inspect.iscode(c)])
-    text = repr((parts, closed, function.__defaults__, function.__kwdefaults__))
-    return f"{name}:{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"

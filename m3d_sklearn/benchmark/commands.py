@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from m3d_sklearn.benchmark.cells import Cell, described
+from m3d_sklearn.benchmark.cells import Cell
+from m3d_sklearn.benchmark.described import described
 from m3d_sklearn.benchmark.methods import METHODS, name_of
 from m3d_sklearn.benchmark.models import TRANSFER, Model, resolve_models
 
@@ -38,7 +38,7 @@ def cell_command(cell: Cell, datasets: Any, root: str | Path | None) -> str | No
         words += ["--ipc", str(cell.ipc)]
     words += ["--seed-list", str(cell.seed), "--references", "none"]
     for name, value in changed.items():
-        words += ["--set", f"{method}.{name}={json.dumps(value)}"]
+        words += ["--set", f"{method}.{name}={value!r}"]
     words += ["--models", ",".join(settings.models)]
     words += ["--protocols", ",".join(settings.protocols)]
     words += ["--networks", str(settings.n_networks)]
@@ -50,7 +50,7 @@ def cell_command(cell: Cell, datasets: Any, root: str | Path | None) -> str | No
     if root is not None:
         words += ["--root", str(root)]
     if settings.device != "auto":
-        words += ["--device", settings.device]
+        words += ["--device", str(settings.device)]
     return " ".join(map(shlex.quote, [*words, "--out", "FOLDER"]))
 
 
@@ -79,6 +79,7 @@ def _source(label: str, datasets: Any) -> str | None:
         return str(value) if value == label else None
     listed = [datasets] if isinstance(datasets, (str, Path)) else list(datasets)
     typed = [str(value) for value in listed if isinstance(value, (str, Path))]
+    typed = [name for name in typed if "," not in name]  # which sets names apart
     if len(listed) == 1:
         return typed[0] if typed else None
     matching = [name for name in typed if label in (name, Path(name).name, Path(name).stem)]

@@ -12,6 +12,7 @@ from m3d_sklearn.benchmark.cells import Cell, Settings
 from m3d_sklearn.benchmark.grid import Grid
 from m3d_sklearn.benchmark.measure import limited_threads
 from m3d_sklearn.benchmark.models import Model
+from m3d_sklearn.benchmark.running import on_device
 from m3d_sklearn.benchmark.scoring import mmd_to_data, score_models
 from m3d_sklearn.benchmark.store import ResultsFolder
 from m3d_sklearn.classifier import make_recipe
@@ -28,7 +29,10 @@ FEW, MORE = 2, 6  # steps of the sampled trainings
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of one cell, and how many of its kind are missing and done."""
+    """Seconds of one cell, and how many of its kind are missing and done.
+
+    A kind whose sample failed has 0 seconds and its error.
+    """
 
     dataset: str
     method: str
@@ -36,6 +40,7 @@ class Estimate:
     missing: int
     done: int
     seconds: float
+    error: str | None = None
 
 
 def estimate(grid: Grid, folder: ResultsFolder, threads: int) -> list[Estimate]:
@@ -50,13 +55,15 @@ def estimate(grid: Grid, folder: ResultsFolder, threads: int) -> list[Estimate]:
         kinds.setdefault((cell.dataset, cell.method, cell.ipc), []).append(cell)
     for (dataset, method, ipc), cells in kinds.items():
         missing = [cell for cell in cells if not folder.done(cell)]
-        seconds = 0.0
+        seconds, error = 0.0, None
         if missing:
-            with limited_threads(threads), torch.compiler.set_stance("force_eager"):
-                seconds = _seconds(missing[0], grid.data[dataset])
-        found.append(
-            Estimate(dataset, method, ipc, len(missing), len(cells) - len(missing), seconds)
-        )
+            try:
+                with limited_threads(threads), torch.compiler.set_stance("force_eager"):
+                    seconds = _seconds(missing[0], grid.data[dataset])
+            except Exception as failure:  # as a cell's would, it leaves the others alone
+                error = f"{type(failure).__name__}: {failure}"
+        done = len(cells) - len(missing)
+        found.append(Estimate(dataset, method, ipc, len(missing), done, seconds, error))
     return found
 
 
@@ -65,16 +72,17 @@ def _seconds(cell: Cell, data: Dataset) -> float:
     if cell.condenser is None:
         condensed, fit = as_condensed_set((data.X_train, data.y_train)), 0.0
     else:
-        condensed, fit = _fit(cell, data)
+        condensed, fit = _fit(cell, data, device)
         started = time.perf_counter()
         mmd_to_data(condensed, data.X_train, data.y_train, device)
         fit += time.perf_counter() - started
     return fit + _score_seconds(cell, condensed, data, device)
 
 
-def _fit(cell: Cell, data: Dataset) -> tuple[CondensedSet, float]:
+def _fit(cell: Cell, data: Dataset, device: torch.device) -> tuple[CondensedSet, float]:
     """A condensed set, perhaps of few iterations, and the seconds of a whole fit."""
     condenser = clone(cell.condenser)
+    on_device(condenser, device)
     iterates = "max_time" in condenser.get_params(deep=False)
     if iterates:
         limit = condenser.max_time or float("inf")
@@ -83,7 +91,18 @@ def _fit(cell: Cell, data: Dataset) -> tuple[CondensedSet, float]:
     condenser.fit(data.X_train, data.y_train)
     seconds = time.perf_counter() - started
     if iterates and condenser.n_iter_:
-        seconds = min(limit, seconds * condenser.params_["max_iter"] / condenser.n_iter_)
+        last = condenser.params_["max_iter"]
+        seconds = min(limit, seconds * last / condenser.n_iter_)
+        points = sum(iteration <= last for iteration in cell.settings.curve)
+        if points:
+            one = replace(
+                cell.settings,
+                models={"auto": "auto"},
+                protocols=cell.settings.protocols[:1],
+                augmentations=("auto",),
+            )
+            watched = replace(cell, settings=one)
+            seconds += points * _score_seconds(watched, condenser.condensed_, data, device)
     return condenser.condensed_, seconds
 
 

@@ -15,7 +15,7 @@ from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
 from m3d_sklearn import _validation as validation
-from m3d_sklearn._validation import Integral, Interval
+from m3d_sklearn._validation import Integral
 from m3d_sklearn.benchmark.cells import Cell
 from m3d_sklearn.benchmark.measure import now
 from m3d_sklearn.benchmark.methods import REFERENCES, Methods
@@ -27,18 +27,9 @@ from m3d_sklearn.datasets import Dataset
 
 __all__ = ["Grid", "compare"]
 
-_POSITIVE = Interval(Integral, 1, None, closed="left")
-
 
 @validation.validate_params(
-    {
-        "n_networks": [_POSITIVE],
-        "max_steps": [_POSITIVE, None],
-        "robust": ["boolean"],
-        "threads": [_POSITIVE, None],
-        "verbose": ["verbose"],
-    },
-    prefer_skip_nested_validation=True,
+    {"out": [str, Path, None], "verbose": ["verbose"]}, prefer_skip_nested_validation=False
 )
 def compare(
     methods: Methods,
@@ -153,6 +144,7 @@ default=("start", "kmeans", "whole")
         root=root,
         device=device,
     )
+    check_jobs(n_jobs, threads)
     grid = Grid(cells, data)
     with tempfile.TemporaryDirectory() as temporary:
         folder = ResultsFolder(out or temporary)
@@ -160,11 +152,17 @@ default=("start", "kmeans", "whole")
         records = [folder.find(cell) for cell in grid.cells]
     table = rows(record for record in records if record is not None)
     failed = sum(record is not None and record["status"] == FAILED for record in records)
+    if len(table) == 0 or None in records:
+        lost = sum(record is None for record in records)
+        raise RuntimeError(
+            f"{lost} of {len(grid.cells)} cells left no record in {out}; all workers have to share "
+            "that folder's disk."
+        )
     if failed:
         warnings.warn(
             f"{failed} of {len(grid.cells)} cells failed; the rows' error says how.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,  # past scikit-learn's check of the parameters
         )
     try:
         import pandas as pd
@@ -205,7 +203,14 @@ class Grid:
         threads: int | None = None,
         verbose: int = 0,
     ) -> None:
-        """Run what is missing; see :func:`compare`."""
+        """Run what is missing; see :func:`compare`.
+
+        Raises
+        ------
+        ValueError
+            If `n_jobs` or `threads` is not a whole number, or is 0.
+        """
+        check_jobs(n_jobs, threads)
         folder = ResultsFolder(folder.path.absolute())  # workers may have another folder as theirs
         missing, since = self.missing(folder), now()
         shares = self.shares(missing, n_jobs, threads)
@@ -244,6 +249,20 @@ class Grid:
         side_by_side = max(1, min(joblib.effective_n_jobs(n_jobs), len(missing)))
         each = max(1, min(torch.get_num_threads(), joblib.cpu_count() // side_by_side))
         return Shares(n_jobs, side_by_side, threads or each)
+
+
+def check_jobs(n_jobs: int | None, threads: int | None) -> None:
+    """Refuse numbers of jobs and threads that mean nothing."""
+    if not (n_jobs is None or (_is_whole(n_jobs) and n_jobs != 0)):
+        raise ValueError(
+            f"n_jobs must be a whole number but 0 (-1 for all cores), or None; got {n_jobs!r}."
+        )
+    if not (threads is None or (_is_whole(threads) and threads > 0)):
+        raise ValueError(f"threads must be a whole number of 1 or more, or None; got {threads!r}.")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _numbered(number: int, *arguments: Any) -> tuple[int, str]:

@@ -31,12 +31,14 @@ Methods = str | BaseCondenser | Iterable[Any] | Mapping[str, Any]
 def name_of(label: str, condenser: BaseCondenser | None) -> str | None:
     """The name that :func:`resolve_methods` turns into this label, or None."""
     if condenser is None:
-        return "whole"
+        return "whole" if label == WHOLE else None
     names = {shown: (name, kind) for name, (shown, kind) in METHODS.items()}
     name, kind = names.get(label.removesuffix(START), (None, None))
     if kind is not type(condenser):
         return None
-    return f"{name}-start" if label.endswith(START) else name
+    if not label.endswith(START):
+        return name
+    return f"{name}-start" if _iterates(condenser) and condenser.max_iter == 0 else None
 
 
 def resolve_methods(
@@ -61,12 +63,13 @@ def resolve_methods(
     given = _given(methods)
     chosen: dict[str, BaseCondenser | None] = {}
     for label, condenser in given.items():
-        if "start" in references and condenser is not None and _iterates(condenser):
+        moves = condenser is not None and _iterates(condenser) and condenser.max_iter != 0
+        if "start" in references and moves and label + START not in given:
             chosen[label + START] = _start(condenser)
         chosen[label] = condenser
     for name in ("kmeans", "random"):
         label, kind = METHODS[name]
-        if name in references and not any(isinstance(c, kind) for c in given.values()):
+        if name in references:
             chosen.setdefault(label, kind())
     if "whole" in references:
         chosen[WHOLE] = None
@@ -76,6 +79,8 @@ def resolve_methods(
 def _given(methods: Methods) -> dict[str, BaseCondenser | None]:
     if isinstance(methods, (str, BaseCondenser)):
         methods = [methods]
+    if isinstance(methods, type) or not isinstance(methods, Iterable):
+        _resolve(methods)  # which says what is wanted
     if isinstance(methods, Mapping):
         chosen = {str(label): _resolve(value)[1] for label, value in methods.items()}
     else:

@@ -43,6 +43,11 @@ def resolve_models(models: str | Iterable[str] | Mapping[str, Any]) -> dict[str,
     """
     if isinstance(models, str):
         models = [models]
+    if isinstance(models, (BaseEstimator, type)) or not isinstance(models, Iterable):
+        raise TypeError(
+            "models must be names, or a dict of name to a factory of a network or a classifier; "
+            f"got {models!r}."
+        )
     if not isinstance(models, Mapping):
         names = [n for name in models for n in (TRANSFER if name == "transfer" else (name,))]
         models = {name: name for name in names}
@@ -101,6 +106,8 @@ def _resolve(value: Any) -> Model:
         if not is_classifier(value):
             raise TypeError(f"models must hold classifiers; got {type(value).__name__}.")
         return value
+    if isinstance(value, type) and issubclass(value, BaseEstimator):
+        raise TypeError(f"models must hold classifiers, not classes; got {value.__name__}.")
     if not callable(value):
         raise TypeError(
             "models must hold names, factories of a network, or classifiers; got "

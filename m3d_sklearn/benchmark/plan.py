@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import clone
 
-from m3d_sklearn._validation import Integral
+from m3d_sklearn import _validation as validation
+from m3d_sklearn._validation import Integral, Interval
 from m3d_sklearn.base import BaseCondenser
 from m3d_sklearn.benchmark.cells import Cell, Settings
 from m3d_sklearn.benchmark.commands import cell_command
@@ -23,6 +25,19 @@ from m3d_sklearn.datasets import Dataset, load
 __all__ = ["plan"]
 
 
+_POSITIVE = Interval(Integral, 1, None, closed="left")
+
+
+@validation.validate_params(
+    {
+        "n_networks": [_POSITIVE],
+        "max_steps": [_POSITIVE, None],
+        "robust": ["boolean"],
+        "root": [str, Path, None],
+        "device": [str, torch.device],
+    },
+    prefer_skip_nested_validation=False,
+)
 def plan(
     methods: Methods,
     datasets: Any,
@@ -58,12 +73,16 @@ def plan(
         n_networks=n_networks,
         max_steps=max_steps,
         curve=_iterations(curve),
-        device=device,
+        device=str(device),
     )
     chosen = resolve_methods(methods, references)
+    for condenser in chosen.values():
+        if condenser is not None:
+            validation.check_parameters(condenser)
+            resolve_device(condenser.device)
     ipcs = _whole_numbers("ipc", ipc, 1)
-    numbers = range(seeds) if isinstance(seeds, Integral) else seeds
-    numbers = _whole_numbers("seeds", numbers, 0)
+    several = isinstance(seeds, Integral) and not isinstance(seeds, bool)
+    numbers = _whole_numbers("seeds", range(seeds) if several else seeds, 0, given=seeds)
     data = resolve_datasets(datasets, root)
     cells = []
     models = [models] if isinstance(models, str) else models
@@ -94,6 +113,8 @@ def resolve_datasets(datasets: Any, root: str | Path | None = None) -> dict[str,
         datasets = [datasets]
     if isinstance(datasets, Mapping):
         found = {str(label): _dataset(value, root, str(label)) for label, value in datasets.items()}
+    elif not isinstance(datasets, Iterable):
+        raise TypeError(f"datasets must be a name, a Dataset, a list or a dict; got {datasets!r}.")
     else:
         listed = [_dataset(value, root) for value in datasets]
         found = {dataset.name: dataset for dataset in listed}
@@ -126,15 +147,20 @@ def _dataset(value: Any, root: str | Path | None, label: str = "") -> Dataset:
 def _named(
     parameter: str, values: str | Iterable[str], allowed: tuple[str, ...]
 ) -> tuple[str, ...]:
-    values = tuple(dict.fromkeys([values] if isinstance(values, str) else values))
-    unknown = [value for value in values if value not in allowed]
-    if unknown or (parameter == "protocols" and not values):
-        raise ValueError(f"{parameter} must be of {list(allowed)}; got {list(values)}.")
-    return values
+    listed = _listed(parameter, [values] if isinstance(values, str) else values)
+    if any(value not in allowed for value in listed) or (parameter == "protocols" and not listed):
+        raise ValueError(f"{parameter} must be of {list(allowed)}; got {listed}.")
+    return tuple(dict.fromkeys(listed))
+
+
+def _listed(parameter: str, values: Any) -> list[Any]:
+    if isinstance(values, (str, Mapping)) or not isinstance(values, Iterable):
+        raise TypeError(f"{parameter} must be one of its values or a list of them; got {values!r}.")
+    return list(values)
 
 
 def _iterations(curve: Iterable[int]) -> tuple[int, ...]:
-    listed = list(curve)
+    listed = _listed("curve", curve)
     if listed and not hasattr(BaseCondenser, "set_callbacks"):
         raise ValueError("curve needs the callbacks of scikit-learn 1.9 or newer.")
     return tuple(sorted(_whole_numbers("curve", listed, 1))) if listed else ()
@@ -149,12 +175,14 @@ def _canonical_shape(dataset: Dataset) -> tuple[int, ...]:
     return channels, height, width
 
 
-def _whole_numbers(parameter: str, values: int | Iterable[int], least: int) -> list[int]:
-    listed = [values] if isinstance(values, Integral) else list(values)
+def _whole_numbers(
+    parameter: str, values: int | Iterable[int], least: int, given: Any = None
+) -> list[int]:
+    listed = [values] if isinstance(values, Integral) else _listed(parameter, values)
     fine = all(isinstance(v, Integral) and not isinstance(v, bool) and v >= least for v in listed)
     if not listed or not fine or len(set(listed)) < len(listed):
         raise ValueError(
             f"{parameter} must hold different whole numbers of {least} or more, at least one; got "
-            f"{values!r}."
+            f"{values if given is None else given!r}."
         )
     return [int(v) for v in listed]

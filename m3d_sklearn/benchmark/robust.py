@@ -98,13 +98,19 @@ def _means(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], dict[str,
     """Mean accuracy over seeds of every network, with and without augmentation."""
     found: dict[tuple[Any, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        failed = row["accuracy"] is None or math.isnan(row["accuracy"])
-        if failed or row["augmentation"] not in (AUGMENTED, PLAIN):
+        if _missing(row["accuracy"]) or row["augmentation"] not in (AUGMENTED, PLAIN):
             continue
-        ipc = None if row["method"] == WHOLE else int(row["ipc"])
+        ipc = None if _missing(row["ipc"]) else int(row["ipc"])
+        if ipc is None and row["method"] != WHOLE:
+            continue
         key = row["dataset"], ipc, row["method"], row["model"], row["protocol"]
         found[key][row["augmentation"]].append(row["accuracy"])
     return {
         key: {kind: sum(values) / len(values) for kind, values in kinds.items()}
         for key, kinds in found.items()
     }
+
+
+def _missing(value: Any) -> bool:
+    """None, or what pandas makes of it."""
+    return value is None or value != value or str(value) == "<NA>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from joblib import parallel_config
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from m3d_sklearn.base import BaseCondenser
 from m3d_sklearn.benchmark.cells import Cell
@@ -26,7 +27,7 @@ from m3d_sklearn.datasets import Dataset
 from m3d_sklearn.evaluation import as_condensed_set
 from m3d_sklearn.storage import plain
 
-__all__ = ["TAKEN", "run_cell"]
+__all__ = ["TAKEN", "on_device", "run_cell"]
 
 TAKEN = "taken"  # another process is at it
 
@@ -78,12 +79,16 @@ def _own_device(cell: Cell) -> Iterator[torch.device]:
     if cell.settings.device != "auto" or len(several) < 2:
         yield device
         return
-    for name in several:
-        lock = FileLock(Path(tempfile.gettempdir()) / f"m3d_sklearn-{name.replace(':', '-')}.lock")
-        with contextlib.suppress(Timeout), lock.acquire(blocking=False):
-            yield torch.device(name)
-            return
-    yield device
+    with contextlib.ExitStack() as held:
+        for name in several:
+            file = f"m3d_sklearn-{name.replace(':', '-')}.lock"
+            # Another cell may be on it, or another user may own the file.
+            with contextlib.suppress(Timeout, OSError):
+                lock = FileLock(Path(tempfile.gettempdir()) / file)
+                held.enter_context(lock.acquire(blocking=False))
+                device = torch.device(name)
+                break
+        yield device
 
 
 def _run(
@@ -104,13 +109,15 @@ def _run(
         "command": cell.command,
         "error": None,
     }
+    fitted: dict[str, Any] = {}
     try:
+        _import_optimizers(cell)
         fitted, condensed = _fitted(folder, cell, data, device, known, record)
         scores = score_models(condensed, data.X_test, data.y_test, cell.settings, cell.seed, device)
         whole = cell.condenser is None
         mmd = None if whole else mmd_to_data(condensed, data.X_train, data.y_train, device)
     except Exception as error:
-        record |= {"status": FAILED, "finished": now(), "error": _told(error)}
+        record |= fitted | {"status": FAILED, "finished": now(), "error": _told(error)}
         folder.write(cell, record)
         return FAILED
     record |= fitted | {"status": DONE, "scores": scores, "mmd": mmd, "finished": now()}
@@ -134,13 +141,12 @@ def _fitted(
     if cell.condenser is None:
         condensed = as_condensed_set((data.X_train, data.y_train))
         return {"fit": _counts(condensed), "curve": []}, condensed
-    if known is not None and known["status"] == FITTED:
-        with contextlib.suppress(ValueError, OSError):
+    if known is not None and "fit" in known:
+        with contextlib.suppress(ValueError, OSError, KeyError):
             kept = {name: known[name] for name in ("fit", "curve", "machine")}
             return kept, _read(folder, known)
     condenser = clone(cell.condenser)
-    if str(condenser.device) == "auto":
-        condenser.set_params(device=device)
+    on_device(condenser, device)
     curve = _watched(condenser, cell, data, device)
     with measured(device) as cost:
         condenser.fit(data.X_train, data.y_train)
@@ -148,7 +154,7 @@ def _fitted(
     fit = {
         "seconds": cost.seconds,
         "peak_mb": cost.peak_mb,
-        "n_iter": getattr(condenser, "n_iter_", None),
+        "n_iter": plain(getattr(condenser, "n_iter_", None)),
         "params": plain(condenser.params_),
     } | _counts(condensed)
     made = {"fit": fit, "curve": [] if curve is None else curve.curve_}
@@ -176,10 +182,23 @@ def _counts(condensed: CondensedSet) -> dict[str, int]:
 
 
 def _read(folder: ResultsFolder, record: dict[str, Any]) -> CondensedSet:
-    condensed = folder.condensed(record)
+    condensed = folder.kept(record)
     if condensed is None:
         raise FileNotFoundError(record["name"])
     return condensed
+
+
+def on_device(condenser: BaseCondenser, device: torch.device) -> None:
+    """Give a condenser that leaves its device open the cell's."""
+    if str(condenser.device) == "auto":
+        condenser.set_params(device=device)
+
+
+def _import_optimizers(cell: Cell) -> None:
+    """Let torch import its compiler, as the first optimiser of a process does, untimed."""
+    iterates = cell.condenser is not None and hasattr(cell.condenser, "optimizer")
+    if iterates or not all(isinstance(m, BaseEstimator) for m in cell.settings.models.values()):
+        importlib.import_module("torch._dynamo")
 
 
 def _watched(

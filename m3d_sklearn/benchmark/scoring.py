@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import ConvergenceWarning
 
 from m3d_sklearn.benchmark.cells import Settings
 from m3d_sklearn.benchmark.measure import measured
@@ -96,10 +94,10 @@ def _score_estimator(
     units = condensed.units
     test = ((units.to_units(test) - units.mean) / units.std).astype(np.float32)
     model = clone(estimator)
-    if "random_state" in model.get_params() and model.get_params()["random_state"] is None:
-        model.set_params(random_state=seed)
-    with measured(torch.device("cpu")) as cost, warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    for parameter, value in model.get_params().items():
+        if value is None and parameter.split("__")[-1] == "random_state":
+            model.set_params(**{parameter: seed})
+    with measured(torch.device("cpu")) as cost:
         model.fit(X.reshape(len(X), -1), labels)
         accuracy = float((model.predict(test.reshape(len(test), -1)) == test_labels).mean())
     return {

@@ -44,7 +44,7 @@ class ResultsFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
 
     @property
     def cells(self) -> Path:
@@ -67,6 +67,10 @@ class ResultsFolder:
 
     def condensed(self, record: Record) -> CondensedSet | None:
         """The condensed set of a cell; None for the whole set and for failed cells."""
+        return self.kept(record) if record["status"] == DONE else None
+
+    def kept(self, record: Record) -> CondensedSet | None:
+        """The set that a cell's fit came to, whatever became of the cell."""
         path = self.cells / f"{record['name']}.npz"
         return CondensedSet.load(path) if path.exists() else None
 
@@ -104,7 +108,7 @@ class ResultsFolder:
         """A record, or None where there is none; a damaged file counts as none."""
         try:
             record = json.loads(path.read_text("utf-8"))
-            return record if record["format"] == FORMAT else None
+            return record if record["format"] == FORMAT and "status" in record else None
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 

@@ -83,16 +83,22 @@ def _table(summary: list[dict[str, Any]]) -> str:
         numbers = [_number(any_row["mmd"], ".2g"), _number(any_row["fit_seconds"], ".1f")]
         runs = f"{any_row['n_seeds']}×{any_row['n_runs'] // any_row['n_seeds']}"
         body.append(
-            [any_row["dataset"], "all" if ipc is None else str(ipc), method, *cells, *numbers, runs]
+            [_words(any_row["dataset"]), "all" if ipc is None else str(ipc), _words(method)]
+            + [*cells, *numbers, runs]
         )
     return _aligned(header, body)
 
 
 def _column(row: Mapping[str, Any]) -> str:
     if row["protocol"] is None:
-        return str(row["model"])
+        return _words(row["model"])
     plain = ", no augmentation" if row["augmentation"] == "none" else ""
-    return f"{row['model']} ({row['protocol']}{plain})"
+    return f"{_words(row['model'])} ({row['protocol']}{plain})"
+
+
+def _words(label: str) -> str:
+    """A label that stays in its cell."""
+    return " ".join(label.split()).replace("|", "\\|")
 
 
 def _accuracy(row: Mapping[str, Any] | None) -> str:

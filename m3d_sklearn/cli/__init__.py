@@ -10,20 +10,32 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
 
 from m3d_sklearn.__about__ import __version__
 from m3d_sklearn.cli import _compare, _condense, _evaluate, _report
+from m3d_sklearn.cli._words import tell
 
 __all__ = ["main"]
 
 COMMANDS = (_condense, _evaluate, _compare, _report)
-# What the library raises for wrong input, and what files and memory do.
-EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError)
+# What the library raises for wrong input, what files and memory do, and what torch raises for
+# a device that fails and joblib for a worker that was killed (RuntimeError). Others, such as
+# KeyError or AssertionError, are mistakes of ours: their traceback is wanted.
+EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage; so do the commands' own parsers."""
+
+    def error(self, message: str) -> NoReturn:
+        tell("error", message)
+        self.exit(2)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m m3d_sklearn",
         description="Condense labelled data into a few rows a class, and compare methods.",
         epilog="python -m m3d_sklearn COMMAND --help says more of one.",
@@ -47,15 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit code.
+
+    Raises
+    ------
+    SystemExit
+        After ``--help`` and ``--version`` (code 0), and for words that make no command (2).
     """
-    options = make_parser().parse_args(arguments)
     try:
+        options = make_parser().parse_args(arguments)
         with warnings.catch_warnings():
             warnings.showwarning = _one_line
             return options.run(options)
     except EXPECTED as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        print(f"m3d_sklearn: error: {said}", file=sys.stderr)
+        tell("error", str(error).strip() or type(error).__name__)
         return 2
     except KeyboardInterrupt:
         print("m3d_sklearn: interrupted", file=sys.stderr)
@@ -63,4 +79,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _one_line(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"m3d_sklearn: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    tell("warning", message)

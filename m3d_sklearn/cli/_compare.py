@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from m3d_sklearn.base import BaseCondenser
 from m3d_sklearn.benchmark.estimate import Estimate, estimate
 from m3d_sklearn.benchmark.grid import Grid
-from m3d_sklearn.benchmark.methods import REFERENCES, resolve_methods
+from m3d_sklearn.benchmark.methods import REFERENCES, name_of, resolve_methods
 from m3d_sklearn.benchmark.plan import plan
 from m3d_sklearn.benchmark.store import FAILED, ResultsFolder, rows
 from m3d_sklearn.benchmark.summary import markdown
-from m3d_sklearn.cli._evaluate import add_training, positive
-from m3d_sklearn.cli._words import add_common, names, numbers, set_parameters, settings
+from m3d_sklearn.cli._words import (
+    add_common,
+    add_training,
+    names,
+    numbers,
+    place,
+    positive,
+    set_parameters,
+    settings,
+    tell,
+)
 
 DEFAULTS: dict[str, Any] = {
     "ipc": [1, 10, 50],
@@ -36,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "threads": None,
 }
 REQUIRED = ("datasets", "methods", "out")
+GRIDS = ("ipc", "random_state", "device")  # parameters that the grid sets
 
 EXAMPLES = """examples:
   python -m m3d_sklearn compare --datasets digits --methods random,herding,kcenter,m3d \\
@@ -66,7 +76,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of these flags")
+    parser.add_argument("--config", type=place, metavar="FILE", help="a TOML file of these flags")
     parser.add_argument("--datasets", type=names, help="names or folders, by commas")
     parser.add_argument(
         "--methods", type=names, help="random, herding, kcenter, kmeans, m3d, m3d-start, whole"
@@ -92,7 +102,7 @@ def add_parser(commands: Any) -> None:
         metavar="METHOD.NAME=VALUE",
         help="a parameter of a method, again for more",
     )
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where results go")
+    parser.add_argument("--out", type=place, metavar="FOLDER", help="where results go")
     parser.add_argument("--jobs", type=int, help="cells side by side, -1 for all cores (1)")
     parser.add_argument("--threads", type=positive, help="of each cell (cores / jobs)")
     parser.add_argument(
@@ -119,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
         root=chosen["root"],
         device=chosen["device"],
     )
-    grid, folder = Grid(cells, data), ResultsFolder(chosen["out"])
+    grid, folder = Grid(cells, data), ResultsFolder(place(chosen["out"]))
     if getattr(options, "dry_run", False):
         return _say_what_would_run(grid, folder, chosen)
     quiet = getattr(options, "quiet", False)
@@ -155,8 +165,14 @@ def read_configuration(path: Path) -> dict[str, Any]:
     for name in ("datasets", "models", "protocols", "references"):
         if isinstance(found.get(name), str):
             found[name] = [found[name]]
-    if not isinstance(found.get("set", {}), dict):
-        raise ValueError(f"{path}: set must be a table of a method's parameters.")
+    for name in ("out", "root"):
+        if not isinstance(found.get(name, ""), str):
+            raise ValueError(f"{path}: {name} must be a folder's name; got {found[name]!r}.")
+    tables = found.get("set", {})
+    if not (isinstance(tables, dict) and all(isinstance(t, dict) for t in tables.values())):
+        raise ValueError(
+            f"{path}: set must hold a table of parameters a method, as in [set.m3d]; got {tables!r}."
+        )
     return found
 
 
@@ -170,46 +186,65 @@ def _by_method(pairs: list[tuple[str, Any]]) -> dict[str, dict[str, Any]]:
     return chosen
 
 
-def chosen_methods(methods: Any, parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Labels and condensers, with the parameters that were asked for.
+def chosen_methods(
+    methods: Any, parameters: Mapping[str, Mapping[str, Any]]
+) -> dict[str, BaseCondenser | None]:
+    """Labels and condensers, with the parameters that were asked for; None is the whole set.
 
     Parameters
     ----------
-    methods : list of str, or dict of label to {"method": name, parameter: value}
+    methods : str, list of str, or dict of label to {"method": name, parameter: value}
     parameters : dict of method to {parameter: value}
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unknown method or parameter, and for one that the grid sets.
     """
-    labelled: dict[str, Any] = {}
     if isinstance(methods, Mapping):
-        for label, about in methods.items():
-            if not isinstance(about, Mapping) or "method" not in about:
-                raise ValueError(f"methods.{label} must be a table that names its method.")
-            name, own = about["method"], {k: v for k, v in about.items() if k != "method"}
-            ((_, condenser),) = resolve_methods([name]).items()
-            _set(condenser, name, {**parameters.get(name, {}), **own})
-            labelled[label] = condenser
+        found = {label: _of_table(label, about) for label, about in methods.items()}
     else:
-        for name in [methods] if isinstance(methods, str) else methods:
-            ((label, condenser),) = resolve_methods([name]).items()
-            _set(condenser, name, parameters.get(name, {}))
-            labelled[label] = condenser
-    used = {name for name in parameters if name in _names_of(methods)}
-    unused = [name for name in parameters if name not in used]
-    if unused:
-        raise ValueError(f"--set must name a method of this grid; got {unused[0]!r}.")
-    return labelled
+        shown = resolve_methods(methods).items()
+        found = {label: (name_of(label, condenser), condenser, {}) for label, condenser in shown}
+    known = [name for name, _, _ in found.values()]
+    asked: dict[str | None, dict[str, Any]] = defaultdict(dict)
+    for spelled, values in parameters.items():
+        name = _one_spelling(spelled)
+        if name not in known:
+            raise ValueError(f"--set must name a method of this grid; got {spelled!r}.")
+        asked[name] |= values
+    for label, (name, condenser, own) in found.items():
+        _set(condenser, name, asked[name], "--set")
+        _set(condenser, name, own, f"methods.{label}")
+    return {label: condenser for label, (_, condenser, _) in found.items()}
 
 
-def _names_of(methods: Any) -> list[str]:
-    if isinstance(methods, Mapping):
-        return [about["method"] for about in methods.values()]
-    return [methods] if isinstance(methods, str) else list(methods)
+def _of_table(label: str, about: Any) -> tuple[str | None, BaseCondenser | None, dict[str, Any]]:
+    """A method's name, its condenser, and the parameters in its table."""
+    if not isinstance(about, Mapping) or "method" not in about:
+        raise ValueError(f"methods.{label} must be a table that names its method; got {about!r}.")
+    ((shown, condenser),) = resolve_methods([about["method"]]).items()
+    own = {name: value for name, value in about.items() if name != "method"}
+    return name_of(shown, condenser), condenser, own
 
 
-def _set(condenser: Any, name: str, chosen: Mapping[str, Any]) -> None:
+def _one_spelling(method: str) -> str:
+    """A method's name as the table of methods has it; what is no method stays."""
+    try:
+        ((shown, condenser),) = resolve_methods([method]).items()
+    except ValueError:
+        return method
+    return name_of(shown, condenser) or method
+
+
+def _set(
+    condenser: BaseCondenser | None, name: str | None, values: Mapping[str, Any], source: str
+) -> None:
     if condenser is not None:
-        set_parameters(condenser, dict(chosen), name)
-    elif chosen:
-        raise ValueError(f"--set must name a condenser's parameters; {name!r} has none.")
+        fixed = (*GRIDS, "max_iter") if str(name).endswith("-start") else GRIDS
+        set_parameters(condenser, values, str(name), source=source, fixed=fixed)
+    elif values:
+        raise ValueError(f"{source} must name a condenser's parameters; {name!r} has none.")
 
 
 def _say_what_would_run(grid: Grid, folder: ResultsFolder, chosen: dict[str, Any]) -> int:
@@ -246,8 +281,8 @@ def _say_what_ran(grid: Grid, folder: ResultsFolder) -> int:
     print(markdown(rows(records)))
     failed = [record for record in records if record["status"] == FAILED]
     for record in failed:
-        message = " ".join(record["error"]["message"].split())
-        said = f"{record['name']}: {record['error']['type']}: {message}"
-        print(f"m3d_sklearn: failed: {said}", file=sys.stderr)
-    print(f"{len(records) - len(failed)} of {len(grid.cells)} cells in {folder.path}")
-    return 1 if failed else 0
+        error = record["error"]
+        tell("failed", f"{record['name']}: {error['type']}: {error['message']}")
+    done = len(records) - len(failed)
+    print(f"{done} of {len(grid.cells)} cells in {folder.path}")
+    return 0 if done == len(grid.cells) else 1

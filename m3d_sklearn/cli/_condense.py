@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from m3d_sklearn.benchmark.methods import METHODS
-from m3d_sklearn.cli._words import add_common, set_parameters, settings
+from m3d_sklearn.cli._words import add_common, place, set_parameters, settings
 from m3d_sklearn.datasets import load
 
 EXAMPLES = """examples:
@@ -31,9 +31,11 @@ def add_parser(commands: Any) -> None:
         "--method", choices=sorted(METHODS), default="m3d", help="how (default: m3d)"
     )
     parser.add_argument("--ipc", type=int, default=10, help="stored rows a class (10)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .npz to write")
     parser.add_argument(
-        "--sheet", type=Path, metavar="FILE", help="the picture to write (FILE.png beside --out)"
+        "--out", type=place, required=True, metavar="FILE", help="the .npz to write"
+    )
+    parser.add_argument(
+        "--sheet", type=place, metavar="FILE", help="the picture to write (FILE.png beside --out)"
     )
     parser.add_argument("--image-size", type=int, help="side that images of a folder are cut to")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
@@ -58,10 +60,11 @@ def run(options: argparse.Namespace) -> int:
         chosen = {"verbose": 1} | chosen
     set_parameters(condenser, chosen, options.method)
     data = load(options.data, root=options.root, image_size=options.image_size)
+    for path in (options.out, options.sheet or options.out):
+        path.parent.mkdir(parents=True, exist_ok=True)  # where that fails, before the fit
     started = time.perf_counter()
     condensed = condenser.fit(data.X_train, data.y_train).condensed_
     seconds = time.perf_counter() - started
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     path = condensed.save(options.out)
     sheet = options.sheet or path.with_suffix(".png")
     _draw(condensed, data.class_names, sheet)
@@ -83,5 +86,4 @@ def _draw(condensed: Any, class_names: tuple[str, ...], path: Path) -> None:
     ax = condensed.plot(figure.subplots())
     if len(class_names) == rows:
         ax.set_yticks(ax.get_yticks(), class_names)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, bbox_inches="tight")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from m3d_sklearn.benchmark.cells import Settings
 from m3d_sklearn.benchmark.models import resolve_models
 from m3d_sklearn.benchmark.scoring import score_models
-from m3d_sklearn.cli._words import add_common, names
+from m3d_sklearn.cli._words import add_common, add_training, names, place
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.core.devices import resolve_device
 from m3d_sklearn.core.training import PROTOCOLS
@@ -28,7 +27,7 @@ def add_parser(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("set", type=Path, help="an .npz that `condense` or save() wrote")
+    parser.add_argument("set", type=place, help="an .npz that `condense` or save() wrote")
     parser.add_argument("--data", required=True, help="the data set whose test rows score")
     parser.add_argument("--models", type=names, default=["auto"], help="as for compare (auto)")
     parser.add_argument("--protocols", type=names, default=["m3d"], help="m3d, dc or both (m3d)")
@@ -37,25 +36,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
     add_common(parser, quiet=False)
     parser.set_defaults(run=run)
-
-
-def add_training(parser: argparse.ArgumentParser, *, n_networks: int, steps: int | None) -> None:
-    """How many networks, and how long each is trained."""
-    parser.add_argument(
-        "--networks", type=positive, default=n_networks, help=f"trained a set ({n_networks})"
-    )
-    parser.add_argument(
-        "--steps",
-        type=lambda text: None if text == "epochs" else positive(text),
-        default=steps,
-        help=f"batches of each training, or 'epochs' for the protocol's ({steps or 'epochs'})",
-    )
-
-
-def positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number of 1 or more is wanted; got {text!r}")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:

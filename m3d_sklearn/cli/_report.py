@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
+
+from m3d_sklearn.cli._words import place
 
 EXAMPLES = """example:
   python -m m3d_sklearn report results/ --out report.html
@@ -19,8 +20,10 @@ def add_parser(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, help="the folder that compare wrote to")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page to write")
+    parser.add_argument("folder", type=place, help="the folder that compare wrote to")
+    parser.add_argument(
+        "--out", type=place, required=True, metavar="FILE", help="the page to write"
+    )
     parser.add_argument("--title", help="of the page")
     parser.set_defaults(run=run)
 

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from m3d_sklearn.base import BaseCondenser
 
-__all__ = ["add_common", "names", "numbers", "set_parameters", "settings"]
+__all__ = [
+    "add_common",
+    "add_training",
+    "names",
+    "numbers",
+    "place",
+    "positive",
+    "set_parameters",
+    "settings",
+    "tell",
+]
+
+
+def tell(kind: str, text: object) -> None:
+    """A line on the error stream; `text` may be of several."""
+    print(f"m3d_sklearn: {kind}: {' '.join(str(text).split())}", file=sys.stderr)
 
 
 def names(text: str) -> list[str]:
@@ -29,6 +47,18 @@ def numbers(text: str) -> list[int]:
         ) from error
 
 
+def positive(text: str) -> int:
+    """A whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of 1 or more is wanted; got {text!r}")
+    return int(text)
+
+
+def place(text: str | Path) -> Path:
+    """A path; shells leave "~" to us in ``--out=~/results``, and so does a TOML file."""
+    return Path(text).expanduser()
+
+
 def settings(text: str) -> tuple[str, Any]:
     """NAME=VALUE, the value a Python literal or a bare word."""
     name, sign, value = text.partition("=")
@@ -37,18 +67,42 @@ def settings(text: str) -> tuple[str, Any]:
     words = {"null": None, "true": True, "false": False}
     try:
         return name, words[value] if value in words else ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return name, value
 
 
-def set_parameters(condenser: BaseCondenser, chosen: dict[str, Any], owner: str) -> None:
-    """Set a condenser's parameters, naming those that it does not have."""
-    allowed = sorted(condenser.get_params(deep=False))
-    unknown = [name for name in chosen if name not in allowed]
-    if unknown:
-        raise ValueError(
-            f"--set must name parameters of {owner}, {', '.join(allowed)}; got {unknown[0]!r}."
-        )
+def set_parameters(
+    condenser: BaseCondenser,
+    chosen: Mapping[str, Any],
+    owner: str,
+    *,
+    source: str = "--set",
+    fixed: tuple[str, ...] = (),
+) -> None:
+    """Set a condenser's parameters, naming those that it does not have.
+
+    Parameters
+    ----------
+    condenser : BaseCondenser
+    chosen : dict of parameter to value
+    owner : str
+        The method, for the error.
+    source : str, default="--set"
+        Where they were written, for the error.
+    fixed : tuple of str
+        Parameters that something else decides.
+    """
+    allowed = sorted(condenser.get_params(deep=False).keys() - set(fixed))
+    for name in chosen:
+        if name in fixed:
+            raise ValueError(
+                f"{source} must leave {', '.join(fixed)} of {owner}, which the command sets; got "
+                f"{name!r}."
+            )
+        if name not in allowed:
+            raise ValueError(
+                f"{source} must name parameters of {owner}, {', '.join(allowed)}; got {name!r}."
+            )
     condenser.set_params(**chosen)
 
 
@@ -57,6 +111,29 @@ def add_common(parser: argparse.ArgumentParser, *, quiet: bool = True) -> None:
     parser.add_argument(
         "--root", metavar="FOLDER", help="of the data (M3D_DATA, or ~/m3d_sklearn_data)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
+    parser.add_argument(
+        "--device", default=_default(parser, "auto"), help="auto, cpu, cuda, cuda:N or mps (auto)"
+    )
     if quiet:
         parser.add_argument("--quiet", action="store_true", help="show no progress bar")
+
+
+def add_training(parser: argparse.ArgumentParser, *, n_networks: int, steps: int | None) -> None:
+    """How many networks, and how long each is trained."""
+    parser.add_argument(
+        "--networks",
+        type=positive,
+        default=_default(parser, n_networks),
+        help=f"trained a set ({n_networks})",
+    )
+    parser.add_argument(
+        "--steps",
+        type=lambda text: None if text == "epochs" else positive(text),
+        default=_default(parser, steps),
+        help=f"batches of each training, or 'epochs' for the protocol's ({steps or 'epochs'})",
+    )
+
+
+def _default(parser: argparse.ArgumentParser, value: Any) -> Any:
+    """A flag's default, unless the parser has its own: compare's file stands behind its flags."""
+    return value if parser.argument_default is None else parser.argument_default

@@ -8,6 +8,7 @@ import torch
 from grids import QUICK, Told, Witness, grid_of, images, quick, results, same_sets, saved, table
 from joblib import Parallel, delayed, parallel_config
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -96,6 +97,7 @@ def test_the_callers_generators_and_filters_stay(globals_untouched):
     models = {"auto": "auto", "svm": "svm", "log": "logistic", "mine": network}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
         quick(methods, images(), models=models, references=("start", "whole"), robust=True)
 
 

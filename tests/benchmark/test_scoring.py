@@ -164,12 +164,12 @@ class Unfinished(LogisticRegression):
         return super().fit(X, y)
 
 
-def test_only_convergence_is_kept_quiet(globals_untouched):
+def test_what_a_classifier_warns_of_is_the_callers_to_see(globals_untouched):
     data = table()
     condensed = Herding(ipc=2).fit(data.X_train, data.y_train).condensed_
     with pytest.warns(UserWarning, match="look here") as caught:
         scores(condensed, data, models={"mine": Unfinished()})
-    assert [w.category for w in caught] == [UserWarning]
+    assert [w.category for w in caught] == [ConvergenceWarning, UserWarning]
 
 
 def test_filters_stay_where_cells_overlap(globals_untouched):

@@ -56,6 +56,8 @@ def _poster(published: Any) -> str:
 def pictures(folder: ResultsFolder, name: str) -> list[Path]:
     """Draw accuracy against ipc, and condensed images side by side."""
     records = [record for record in folder.records() if record["status"] == "done"]
+    order = {line.method: place for place, line in enumerate(lines(records))}
+    records.sort(key=lambda record: order[record["spec"]["method"]])
     figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
     plot_ipc(rows(records), ax)
     paths = [ROOT / "docs" / f"{name}-ipc.png", ROOT / "docs" / f"{name}-images.png"]

@@ -214,8 +214,8 @@ FEATURES: list[Bad] = [
 ]
 TWO = [0, 0, 1, 1, 2, 2]
 MATCHING: list[Bad] = [
-    ("kernel", "cubic", r"one of \['laplace'.*got 'cubic'"),
-    ("kernel", 3, "got 3"),
+    ("kernel", "cubic", r"str among .*'laplace'.*[Gg]ot 'cubic'"),
+    ("kernel", 3, "[Gg]ot 3"),
     ("bandwidth", -1.0, "got -1"),
     ("bandwidth", 0, "got 0"),
     ("bandwidth", "median", "'mean'.*got 'median'"),

@@ -210,7 +210,6 @@ class Grid:
         ValueError
             If `n_jobs` or `threads` is not a whole number, or is 0.
         """
-        check_jobs(n_jobs, threads)
         folder = ResultsFolder(folder.path.absolute())  # workers may have another folder as theirs
         missing, since = self.missing(folder), now()
         shares = self.shares(missing, n_jobs, threads)
@@ -242,6 +241,7 @@ class Grid:
     @staticmethod
     def shares(missing: list[Cell], n_jobs: int | None, threads: int | None) -> Shares:
         """Cells side by side, and threads of each, so that no core is asked for twice."""
+        check_jobs(n_jobs, threads)
         _, chosen = get_active_backend()
         every = len(accelerators()) if missing and missing[0].settings.device == "auto" else 0
         if n_jobs is None and chosen in (None, 1) and every > 1:

@@ -45,7 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "threads": None,
 }
 REQUIRED = ("datasets", "methods", "out")
-GRIDS = ("ipc", "random_state", "device")  # parameters that the grid sets
+GRIDS = ("ipc", "random_state")  # parameters that the grid sets
 
 EXAMPLES = """examples:
   python -m m3d_sklearn compare --datasets digits --methods random,herding,kcenter,m3d \\
@@ -168,28 +168,33 @@ def read_configuration(path: Path) -> dict[str, Any]:
     for name in ("out", "root"):
         if not isinstance(found.get(name, ""), str):
             raise ValueError(f"{path}: {name} must be a folder's name; got {found[name]!r}.")
+    steps = found.get("steps", "epochs")
+    if steps != "epochs" and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+        raise ValueError(
+            f"{path}: steps must be a whole number of 1 or more, or 'epochs'; got {steps!r}."
+        )
     tables = found.get("set", {})
     if not (isinstance(tables, dict) and all(isinstance(t, dict) for t in tables.values())):
         raise ValueError(
-            f"{path}: set must hold a table of parameters a method, as in [set.m3d]; got {tables!r}."
+            f"{path}: set must hold tables of parameters, as [set.m3d] is one; got {tables!r}."
         )
     return found
 
 
 def _by_method(pairs: list[tuple[str, Any]]) -> dict[str, dict[str, Any]]:
     chosen: dict[str, dict[str, Any]] = defaultdict(dict)
-    for place, value in pairs:
-        method, dot, name = place.partition(".")
+    for key, value in pairs:
+        method, dot, name = key.partition(".")
         if not dot:
-            raise ValueError(f"--set must be METHOD.NAME=VALUE; got {place}={value!r}.")
+            raise ValueError(f"--set must be METHOD.NAME=VALUE; got {key}={value!r}.")
         chosen[method][name] = value
     return chosen
 
 
 def chosen_methods(
     methods: Any, parameters: Mapping[str, Mapping[str, Any]]
-) -> dict[str, BaseCondenser | None]:
-    """Labels and condensers, with the parameters that were asked for; None is the whole set.
+) -> dict[str, BaseCondenser | str]:
+    """Labels and condensers, with the parameters that were asked for; or "whole".
 
     Parameters
     ----------
@@ -216,7 +221,7 @@ def chosen_methods(
     for label, (name, condenser, own) in found.items():
         _set(condenser, name, asked[name], "--set")
         _set(condenser, name, own, f"methods.{label}")
-    return {label: condenser for label, (_, condenser, _) in found.items()}
+    return {label: condenser or "whole" for label, (_, condenser, _) in found.items()}
 
 
 def _of_table(label: str, about: Any) -> tuple[str | None, BaseCondenser | None, dict[str, Any]]:
@@ -283,6 +288,5 @@ def _say_what_ran(grid: Grid, folder: ResultsFolder) -> int:
     for record in failed:
         error = record["error"]
         tell("failed", f"{record['name']}: {error['type']}: {error['message']}")
-    done = len(records) - len(failed)
-    print(f"{done} of {len(grid.cells)} cells in {folder.path}")
-    return 0 if done == len(grid.cells) else 1
+    print(f"{len(records) - len(failed)} of {len(grid.cells)} cells in {folder.path}")
+    return 1 if failed else 0

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from m3d_sklearn._validation import Interval, Real
+from m3d_sklearn._validation import Interval, Real, StrOptions
 from m3d_sklearn.base import Task
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._base import MatchingCondenser
 from m3d_sklearn.core import augmentation as augmentations
 from m3d_sklearn.core.devices import is_accelerator, resolve_precision
-from m3d_sklearn.core.kernels import Kernel, make_kernel
+from m3d_sklearn.core.kernels import KERNELS, Kernel, make_kernel
 from m3d_sklearn.core.mmd import mmd2, stack_classes
 from m3d_sklearn.core.networks import embed
 from m3d_sklearn.core.recipe import Recipe
@@ -194,7 +194,7 @@ class M3DCondenser(MatchingCondenser):
     """
 
     _parameter_constraints: dict[str, list[Any]] = MatchingCondenser._parameter_constraints | {
-        "kernel": [str, callable],
+        "kernel": [StrOptions(set(KERNELS)), callable],
         "bandwidth": [str, Interval(Real, 0, None, closed="neither"), list, tuple, np.ndarray],
     }
 

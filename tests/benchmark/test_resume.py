@@ -319,6 +319,14 @@ def test_a_cell_that_fails_after_its_fit_has_no_set(tmp_path):
     assert ResultsFolder(tmp_path).condensed(record) is None
 
 
+def test_a_fit_is_kept_where_scoring_failed(tmp_path):
+    methods, models = Told(log=str(tmp_path / "log")), {"mine": Witness(99)}
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="1 of 1 cells failed"):
+            quick(methods, models=models, out=tmp_path / "out")
+    assert told(tmp_path / "log") == [(1, 0)]
+
+
 # ----------------------------------------------------------------------------- two processes
 
 

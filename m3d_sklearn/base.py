@@ -27,6 +27,7 @@ from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.device_rows import device_rows
 from m3d_sklearn.layout import Units, fingerprint
+from m3d_sklearn.storage import plain
 
 __all__ = ["BaseCondenser", "Result", "Task", "make_pools", "versions"]
 
@@ -149,6 +150,14 @@ class BaseCondenser(
     def _stored_rows(self, ipc: np.ndarray, data: TrainingData) -> np.ndarray:
         """Stored rows of each class; selectors take fewer where a class is small."""
         return ipc
+
+    def _params(self, task: Task) -> dict[str, Any]:
+        """Every parameter of the estimator, with what "auto" came to for all methods."""
+        return self.get_params(deep=False) | {
+            "ipc": dict(zip(task.data.classes.tolist(), task.ipc.tolist(), strict=True)),
+            "device": str(task.device),
+            "random_state": plain(self.random_state),
+        }
 
     def _fitted(self, task: Task, result: Result) -> dict[str, Any]:
         """Fitted attributes that a result comes to."""

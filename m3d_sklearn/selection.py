@@ -20,7 +20,6 @@ from m3d_sklearn.core.devices import resolve_device
 from m3d_sklearn.core.networks import NETWORKS, auto_network, build
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.features import given_features, network_features
-from m3d_sklearn.storage import plain
 
 __all__ = ["Herding", "KCenter", "Random"]
 
@@ -47,14 +46,6 @@ class _Selector(BaseCondenser):
             params,
             attributes={"sample_indices_": indices},
         )
-
-    def _params(self, task: Task) -> dict[str, Any]:
-        """Every parameter of the estimator, with what "auto" came to."""
-        return self.get_params(deep=False) | {
-            "ipc": dict(zip(task.data.classes.tolist(), task.ipc.tolist(), strict=True)),
-            "device": str(task.device),
-            "random_state": plain(self.random_state),
-        }
 
     def _features(self, task: Task) -> np.ndarray | None:
         """(n, d) features of all rows, or None where the rule looks at none."""

@@ -27,7 +27,6 @@ from m3d_sklearn.core.randomness import borrowed_global_generators
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe, decoded_counts
 from m3d_sklearn.core.step import Objective
 from m3d_sklearn.progress import Bar, Callbacks, watching
-from m3d_sklearn.storage import plain
 
 __all__ = ["MatchingCondenser"]
 
@@ -121,7 +120,6 @@ class MatchingCondenser(BaseCondenser):
     ) -> dict[str, Any]:
         """Every parameter of the estimator, with what "auto" came to."""
         resolved = {
-            "ipc": dict(zip(task.data.classes.tolist(), task.ipc.tolist(), strict=True)),
             "network": network,
             "factor": recipe.factor,
             "augmentation": list(recipe.policy),
@@ -132,10 +130,8 @@ class MatchingCondenser(BaseCondenser):
             "momentum": recipe.momentum,
             "schedule": recipe.schedule,
             "precision": str(recipe.precision).removeprefix("torch."),
-            "device": str(task.device),
-            "random_state": plain(self.random_state),
         }
-        return self.get_params(deep=False) | resolved
+        return self._params(task) | resolved
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from threadpoolctl import threadpool_limits
 from m3d_sklearn import _validation as validation
 from m3d_sklearn._validation import Integral, Interval, TrainingData
 from m3d_sklearn.base import BaseCondenser, Result, Task
-from m3d_sklearn.storage import plain
 
 __all__ = ["KMeansCenters"]
 
@@ -133,17 +132,12 @@ class KMeansCenters(BaseCondenser):
             fitted = [self._fit_class(task, c) for c in range(len(task.ipc))]
         centres = np.concatenate([k_means.cluster_centers_ for k_means in fitted])
         values = task.units.to_values(centres.reshape(-1, *task.data.layout.canonical_shape))
-        params = self.get_params(deep=False) | {
-            "ipc": dict(zip(task.data.classes.tolist(), task.ipc.tolist(), strict=True)),
-            "device": str(task.device),
-            "random_state": plain(self.random_state),
-        }
         attributes = {
             "inertia_": float(sum(k_means.inertia_ for k_means in fitted)),
             "n_iter_": max(k_means.n_iter_ for k_means in fitted),
         }
         labels = np.repeat(np.arange(len(task.ipc)), task.ipc)
-        return Result(values, labels, params, attributes=attributes)
+        return Result(values, labels, self._params(task), attributes=attributes)
 
     def _fit_class(self, task: Task, c: int) -> KMeans:
         rows = task.data.rows[task.data.labels == c]

@@ -5,7 +5,12 @@ import sys
 
 import on_gpu
 import pytest
+from grids import images
 from on_gpu import JOBS, Job, main
+
+from m3d_sklearn import cli
+from m3d_sklearn.benchmark.grid import Grid
+from m3d_sklearn.datasets import available
 
 QUICK = ("-c", "print('here')")
 
@@ -76,6 +81,12 @@ def test_jobs_have_names_of_their_own():
 def test_every_command_is_one_that_its_script_takes(job, monkeypatch, tmp_path):
     """Parsed by the script itself, whose work is taken out."""
     script, *arguments = (part.replace("{out}", str(tmp_path)) for part in job.command)
+    if script == "-m" and arguments[0] == "m3d_sklearn":
+        monkeypatch.setattr(Grid, "run", lambda *_, **__: None)
+        monkeypatch.setattr("m3d_sklearn.benchmark.plan.load", lambda name, **_: images(name))
+        assert cli.main(arguments[1:]) == 0
+        assert arguments[3] in available()
+        return
     if script == "-m":
         assert arguments[0] == "pytest"
         return

@@ -1,6 +1,7 @@
 import json
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 from m3d_sklearn.benchmark.measure import limited_threads, machine, measured, now
+from m3d_sklearn.core.devices import keep_freed_memory
 
 CPU = torch.device("cpu")
 
@@ -111,3 +113,15 @@ def test_later_times_are_greater_texts():
     assert times == sorted(times)
     assert len({len(text) for text in times}) == 1
     assert times[0].endswith("+00:00")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's accounts")
+def test_memory_that_was_freed_before_does_not_hide_what_is_taken():
+    keep_freed_memory()  # as ConvNet's passes ask of glibc
+    peaks = []
+    for _ in range(3):
+        with measured(CPU) as cost:
+            blocks = [bytearray(100_000) for _ in range(400)]
+        del blocks
+        peaks.append(cost.peak_mb)
+    assert min(peaks) > 30, peaks

@@ -82,6 +82,8 @@ def save(condensed: CondensedSet, path: str | Path) -> Path:
 
 def load(cls: type[CondensedSet], path: str | Path) -> CondensedSet:
     """Read a set; see :meth:`CondensedSet.load`."""
+    if Path(path).is_file() and not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a condensed set: it is no .npz file.")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -90,7 +92,8 @@ def load(cls: type[CondensedSet], path: str | Path) -> CondensedSet:
     except FileNotFoundError:
         raise
     except DAMAGE as error:
-        raise ValueError(f"{path} is not a condensed set: {error}.") from error
+        said = str(error).rstrip(".")
+        raise ValueError(f"{path} is not a condensed set: {said}.") from error
     if known != FORMAT:
         raise ValueError(
             f"{path} is of format {known!r} and this version reads {FORMAT}; update m3d-sklearn."

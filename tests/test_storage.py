@@ -398,3 +398,10 @@ def test_plain_values_are_what_json_can_hold():
     assert told["function"].endswith("rule")
     assert told["class"] == "Herding"
     assert told["flag"] is True
+
+
+def test_what_is_no_archive_is_called_so_and_nobody_is_told_to_unpickle_it(tmp_path):
+    path = tmp_path / "text.npz"
+    path.write_text("not an archive")
+    with pytest.raises(ValueError, match=r"is not a condensed set: it is no \.npz file\.$"):
+        CondensedSet.load(path)

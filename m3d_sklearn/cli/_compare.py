@@ -259,7 +259,9 @@ def _say_what_would_run(grid: Grid, folder: ResultsFolder, chosen: dict[str, Any
     total = 0.0
     for kind in estimate(grid, folder, shares.threads):
         total += kind.missing * kind.seconds
-        print(_kind_line(kind), flush=True)
+        print(_kind_line(kind))
+        if kind.error is not None:
+            tell("would fail", f"{kind.method} on {kind.dataset}: {kind.error}")
     print(
         f"{len(missing)} of {len(grid.cells)} cells to run, {shares.side_by_side} side by side "
         f"with {shares.threads} threads each: about {_duration(total / shares.side_by_side)}."
@@ -269,7 +271,8 @@ def _say_what_would_run(grid: Grid, folder: ResultsFolder, chosen: dict[str, Any
 
 def _kind_line(kind: Estimate) -> str:
     ipc = "all" if kind.ipc is None else kind.ipc
-    seconds = f"{kind.seconds:9.1f}" if kind.missing else f"{'-':>9}"
+    timed = kind.missing and kind.error is None
+    seconds = f"{kind.seconds:9.1f}" if timed else f"{'-' if kind.error is None else 'fails':>9}"
     return (
         f"{kind.dataset:<14} {kind.method:<14} {ipc:>4} {kind.missing:>7} {kind.done:>5} {seconds}"
     )

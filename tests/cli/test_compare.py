@@ -187,6 +187,18 @@ def test_a_dry_run_makes_no_folder(compare, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_says_which_kind_would_fail_and_times_the_others(compare, capsys):
+    """Features of "convnet" are not to be had of a table, which the fit finds out."""
+    more = ["--set", "herding.features=convnet"]
+    assert compare("--dry-run", *more, methods="herding,random", models="knn") == 0
+    said = capsys.readouterr()
+    (herding, random) = (line for line in said.out.splitlines() if line.startswith("table"))
+    assert herding.split()[-1] == "fails"
+    assert re.fullmatch(r"\d+\.\d", random.split()[-1])  # seconds
+    assert said.err.startswith("m3d_sklearn: would fail: Herding on table: ValueError: features=")
+    assert len(said.err.splitlines()) == 1
+
+
 def test_a_dry_run_of_what_is_done_takes_no_time(compare, capsys):
     compare(models="knn")
     started = time.perf_counter()

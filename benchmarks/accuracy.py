@@ -25,8 +25,6 @@ from m3d_sklearn import M3DCondenser, evaluate
 from m3d_sklearn.core.networks import ConvNet
 from m3d_sklearn.evaluation import Evaluation
 
-PAPER = {"optimizer": "sgd", "batch_real": 128, "max_iter": 10_000}
-
 
 class ModulesConvNet(ConvNet):
     """ConvNet through torch's own modules on every device."""
@@ -36,7 +34,7 @@ class ModulesConvNet(ConvNet):
 
 
 def fitted(options: argparse.Namespace, X: np.ndarray, y: np.ndarray) -> Any:
-    settings: dict[str, Any] = dict(PAPER) if options.method == "m3d-paper" else {}
+    settings: dict[str, Any] = {"preset": "paper"} if options.method == "m3d-paper" else {}
     if options.max_iter is not None:
         settings["max_iter"] = options.max_iter
     if options.modules:

@@ -230,6 +230,7 @@ MATCHING: list[Bad] = [
     ("factor", 5, "=5 needs images .*got 8×8"),
     ("factor", 2, "=2 needs images .*got 3×3", TINY),
     ("factor", 2, "table; got factor=2", ON_TABLE),
+    ("preset", "published", "got 'published'"),
     ("init", "zeros", "got 'zeros'"),
     ("init", 3, "got 3"),
     ("init", Random(2), "fitted.*Random"),

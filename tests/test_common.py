@@ -380,6 +380,7 @@ CHANGES: dict[type, dict[str, Change]] = {
         "ipc": Change(3),
         "image_shape": Change((8, 8), data=flat_digits),
         "channel_axis": Change(1, {"channel_axis": -1}, data=cubes),
+        "preset": Change("paper"),
         "network": Change("mlp"),
         "kernel": Change("linear"),
         "bandwidth": Change(1.0),

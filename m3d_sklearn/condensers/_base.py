@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,8 @@ from m3d_sklearn._validation import (
 from m3d_sklearn.base import BaseCondenser, Result, Task, make_pools
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._starts import drawn_rows, given_rows
-from m3d_sklearn.core.devices import PRECISIONS
+from m3d_sklearn.core import augmentation as augmentations
+from m3d_sklearn.core.devices import PRECISIONS, resolve_precision
 from m3d_sklearn.core.loop import FreshNetworks, Progress, condense
 from m3d_sklearn.core.networks import auto_network, embed
 from m3d_sklearn.core.randomness import borrowed_global_generators
@@ -30,16 +32,32 @@ from m3d_sklearn.progress import Bar, Callbacks, watching
 
 __all__ = ["MatchingCondenser"]
 
+AUTOMATIC = (
+    "factor",
+    "augmentation",
+    "init",
+    "max_iter",
+    "iterations_per_network",
+    "batch_real",
+    "optimizer",
+    "learning_rate",
+    "momentum",
+    "schedule",
+)
+"""Parameters whose "auto" a method resolves."""
+
 _AUTO = StrOptions({"auto"})
 
 
 class MatchingCondenser(BaseCondenser):
-    """Base of methods that match real and synthetic rows through random networks.
+    """Base of methods that match real and synthetic rows through networks.
 
-    A method gives ``_objective()`` and ``_recipe(task)``; the rest is here.
+    A method gives ``_objective()``, and by ``_automatic(task, given)`` what each "auto" comes
+    to; the rest is here.
     """
 
     _parameter_constraints: dict[str, list[Any]] = BaseCondenser._parameter_constraints | {
+        "preset": [StrOptions({"paper"}), None],
         "network": [str, callable],
         "factor": [_AUTO, Interval(Integral, 1, None, closed="left")],
         "augmentation": [str, list, tuple, None],
@@ -51,9 +69,9 @@ class MatchingCondenser(BaseCondenser):
         ],
         "max_iter": [_AUTO, Interval(Integral, 0, None, closed="left")],
         "max_time": [Interval(Real, 0, None, closed="neither"), None],
-        "iterations_per_network": [Interval(Integral, 1, None, closed="left")],
+        "iterations_per_network": [_AUTO, Interval(Integral, 1, None, closed="left")],
         "batch_real": [_AUTO, Interval(Integral, 1, None, closed="left")],
-        "optimizer": [StrOptions({"adam", "sgd"})],
+        "optimizer": [StrOptions({"auto", "adam", "sgd"})],
         "learning_rate": [_AUTO, Interval(Real, 0, None, closed="neither")],
         "momentum": [_AUTO, Interval(Real, 0, 1, closed="left")],
         "schedule": [StrOptions({"auto", "cosine", "constant"})],
@@ -66,19 +84,45 @@ class MatchingCondenser(BaseCondenser):
     def _objective(self) -> Objective:
         raise NotImplementedError  # pragma: no cover - a method writes this
 
-    def _recipe(self, task: Task) -> Recipe:
+    def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What "auto" comes to for every name of AUTOMATIC; `given` holds what is not "auto"."""
         raise NotImplementedError  # pragma: no cover - a method writes this
+
+    def _settings(self, task: Task) -> dict[str, Any]:
+        """Values of AUTOMATIC, with no "auto" left."""
+        chosen = {name: getattr(self, name) for name in AUTOMATIC}
+        given = {name: value for name, value in chosen.items() if not _is_auto(value)}
+        settings = self._automatic(task, given) | given
+        is_image = len(task.data.layout.canonical_shape) == 3
+        policy = augmentations.resolve(self.augmentation, settings["augmentation"], is_image)
+        return settings | {"augmentation": policy}
+
+    def _recipe(self, task: Task, settings: Mapping[str, Any]) -> Recipe:
+        return Recipe(
+            counts=task.ipc.tolist(),
+            policy=settings["augmentation"],
+            factor=int(settings["factor"]),
+            batch_real=int(settings["batch_real"]),
+            optimizer=settings["optimizer"],
+            learning_rate=float(settings["learning_rate"]),
+            momentum=float(settings["momentum"]),
+            schedule=settings["schedule"],
+            max_iter=int(settings["max_iter"]),
+            max_time=self.max_time,
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            precision=resolve_precision(self.precision, task.device),
+        )
 
     def _condense(self, task: Task) -> Result:
         shape = task.data.layout.canonical_shape
         network = auto_network(shape) if self.network == "auto" else self.network
-        objective, recipe = self._objective(), self._recipe(task)
+        objective, settings = self._objective(), self._settings(task)
+        recipe, init = self._recipe(task, settings), settings["init"]
         _check_factor(recipe.factor, shape)
-        init = self._resolved_init(recipe.factor)
         given = None if isinstance(init, str) else given_rows(init, task, recipe.factor)
-        networks = FreshNetworks(
-            network, shape, len(task.data.classes), self.iterations_per_network, task.stream
-        )
+        every = int(settings["iterations_per_network"])
+        networks = FreshNetworks(network, shape, len(task.data.classes), every, task.stream)
         _check_features(networks.network, shape, task)
         pools = make_pools(task)
         if given is None:
@@ -87,7 +131,7 @@ class MatchingCondenser(BaseCondenser):
             start = given.to(task.device)
         rows = sum(pools.batch_counts(recipe.batch_real)) + 3 * sum(decoded_counts(recipe))
         networks.expect(recipe.max_iter * rows)
-        run = _Run(task, recipe, self._resolved_params(task, network, init, recipe))
+        run = _Run(task, recipe, self._resolved_params(task, network, settings, recipe))
         with watching(*self._watchers(run)) as watch:
             outcome = condense(start, pools, recipe, objective, networks, task.stream, watch)
         return run.result(outcome.rows, outcome.losses, outcome.n_iter)
@@ -110,28 +154,18 @@ class MatchingCondenser(BaseCondenser):
             watchers.append(Callbacks(self, task.X, task.y, run.recipe.max_iter, fitted_so_far))
         return watchers
 
-    def _resolved_init(self, factor: int) -> Any:
-        if isinstance(self.init, str) and self.init == "auto":
-            return "mix" if factor > 1 else "real"
-        return self.init
-
     def _resolved_params(
-        self, task: Task, network: Any, init: Any, recipe: Recipe
+        self, task: Task, network: Any, settings: Mapping[str, Any], recipe: Recipe
     ) -> dict[str, Any]:
         """Every parameter of the estimator, with what "auto" came to."""
+        init = settings["init"]
         resolved = {
             "network": network,
-            "factor": recipe.factor,
             "augmentation": list(recipe.policy),
             "init": init if isinstance(init, str) else type(init).__name__,
-            "max_iter": recipe.max_iter,
-            "batch_real": recipe.batch_real,
-            "learning_rate": recipe.learning_rate,
-            "momentum": recipe.momentum,
-            "schedule": recipe.schedule,
             "precision": str(recipe.precision).removeprefix("torch."),
         }
-        return self._params(task) | resolved
+        return self._params(task) | settings | resolved
 
 
 @dataclass(frozen=True)
@@ -147,6 +181,10 @@ class _Run:
         labels = np.repeat(np.arange(len(self.task.ipc)), self.task.ipc)
         attributes = {"loss_curve_": np.array(losses), "n_iter_": n_iter}
         return Result(values, labels, self.params, self.recipe.factor, attributes)
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
 
 
 def _check_factor(factor: int, shape: tuple[int, ...]) -> None:

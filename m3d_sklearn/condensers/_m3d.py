@@ -13,17 +13,13 @@ from m3d_sklearn._validation import Interval, Real, StrOptions
 from m3d_sklearn.base import Task
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._base import MatchingCondenser
-from m3d_sklearn.core import augmentation as augmentations
-from m3d_sklearn.core.devices import is_accelerator, resolve_precision
+from m3d_sklearn.condensers._settings import defaults, published
 from m3d_sklearn.core.kernels import KERNELS, Kernel, make_kernel
 from m3d_sklearn.core.mmd import mmd2, stack_classes
 from m3d_sklearn.core.networks import embed
-from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.step import Batch, Objective
 
 __all__ = ["M3DCondenser"]
-
-LARGE = 28  # pixels a side from which an image can hold mosaics, as in the paper
 
 
 class MMDObjective:
@@ -69,6 +65,10 @@ class M3DCondenser(MatchingCondenser):
         it 2-D X is a table.
     channel_axis : {"auto", 1, -1, 3, None}, default="auto"
         Where 4-D X has its channels. "auto" takes the only axis of 4 or fewer.
+    preset : {"paper"}, default=None
+        Whose settings "auto" takes: None is ours, "paper" the published ones, for images:
+        10,000 iterations of SGD at the rate 1·ipc with 128 real rows a class, mosaics of
+        factor 2. What is given beside it stays as given; ``params_`` holds them all.
     network : str or callable, default="auto"
         The embedding. "auto" is "convnet" for images and "mlp" for tables; "resnet10",
         "resnet18" and "densenet121" need 16 pixels a side. A callable is a factory of a
@@ -99,13 +99,13 @@ class M3DCondenser(MatchingCondenser):
     max_time : float, default=None
         Seconds after which to stop; the rate falls to zero by then. Results then depend on
         the machine's speed.
-    iterations_per_network : int, default=5
-        Iterations between two networks.
+    iterations_per_network : int, default="auto"
+        Iterations between two networks. "auto" is 5.
     batch_real : int, default="auto"
         Real rows of each class an iteration. "auto" is the paper's 128, and 64 for images of
         28 pixels or more on a CPU.
-    optimizer : {"adam", "sgd"}, default="adam"
-        The paper's is "sgd".
+    optimizer : {"auto", "adam", "sgd"}, default="auto"
+        "auto" is "adam"; the paper's is "sgd".
     learning_rate : float, default="auto"
         In units: of the range of X for images, of a column's standard deviation for tables.
         "auto" is, with Adam, 0.03; with SGD the published rate ipc·(1 − ½^C)·2 for C
@@ -204,6 +204,7 @@ class M3DCondenser(MatchingCondenser):
         *,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: str | int | None = "auto",
+        preset: str | None = None,
         network: str | Callable[..., nn.Module] = "auto",
         kernel: str | Callable[[Tensor, Tensor], Tensor] = "rbf",
         bandwidth: str | float | Sequence[float] = "mean",
@@ -212,9 +213,9 @@ class M3DCondenser(MatchingCondenser):
         init: Any | CondensedSet = "auto",
         max_iter: str | int = "auto",
         max_time: float | None = None,
-        iterations_per_network: int = 5,
+        iterations_per_network: str | int = "auto",
         batch_real: str | int = "auto",
-        optimizer: str = "adam",
+        optimizer: str = "auto",
         learning_rate: str | float = "auto",
         momentum: str | float = "auto",
         schedule: str = "auto",
@@ -228,6 +229,7 @@ class M3DCondenser(MatchingCondenser):
         self.ipc = ipc
         self.image_shape = image_shape
         self.channel_axis = channel_axis
+        self.preset = preset
         self.network = network
         self.kernel = kernel
         self.bandwidth = bandwidth
@@ -252,49 +254,8 @@ class M3DCondenser(MatchingCondenser):
     def _objective(self) -> Objective:
         return MMDObjective(make_kernel(self.kernel, self.bandwidth))
 
-    def _recipe(self, task: Task) -> Recipe:
+    def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
         shape = task.data.layout.canonical_shape
-        is_image = len(shape) == 3
-        large = is_image and min(shape[1:]) >= LARGE
-        shared = 0.5 ** len(task.ipc)  # the published momentum over one round of classes
-        automatic = {
-            "factor": 2 if large else 1,
-            "max_iter": default_iterations(is_image, large, task.device),
-            "batch_real": 128 if not large or is_accelerator(task.device) else 64,
-            "learning_rate": 0.03
-            if self.optimizer == "adam"
-            else task.ipc.mean() * 2 * (1 - shared),
-            "momentum": 0.9 if self.optimizer == "adam" else shared,
-            "schedule": "cosine" if self.optimizer == "adam" else "constant",
-        }
-        chosen = {
-            name: value if getattr(self, name) == "auto" else getattr(self, name)
-            for name, value in automatic.items()
-        }
-        policy = augmentations.resolve(
-            self.augmentation, augmentations.MATCHING if large else (), is_image
-        )
-        return Recipe(
-            counts=task.ipc.tolist(),
-            policy=policy,
-            optimizer=self.optimizer,
-            max_time=self.max_time,
-            tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
-            precision=resolve_precision(self.precision, task.device),
-            factor=int(chosen["factor"]),
-            max_iter=int(chosen["max_iter"]),
-            batch_real=int(chosen["batch_real"]),
-            learning_rate=float(chosen["learning_rate"]),
-            momentum=float(chosen["momentum"]),
-            schedule=str(chosen["schedule"]),
-        )
-
-
-def default_iterations(is_image: bool, large: bool, device: torch.device) -> int:
-    """What ``max_iter="auto"`` comes to."""
-    if not is_image:
-        return 500
-    if not large:
-        return 150
-    return 3000 if is_accelerator(device) else 300
+        if self.preset == "paper":
+            return published(shape, task.ipc, given)
+        return defaults(shape, task.ipc, task.device, given)

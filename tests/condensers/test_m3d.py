@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 from torch import nn
 
 from m3d_sklearn import Herding, KCenter, M3DCondenser, Random
-from m3d_sklearn.condensers._m3d import default_iterations
+from m3d_sklearn.condensers._settings import default_iterations
 from m3d_sklearn.core import formation
 from m3d_sklearn.core.devices import resolve_device
 from m3d_sklearn.core.networks import MLP, ConvNet, auto_network, build
@@ -123,12 +123,53 @@ def test_sgd_takes_the_published_rate_and_momentum_for_all_classes_at_once():
 
 def test_iterations_are_chosen_by_data_and_device():
     cuda = torch.device("cuda")
-    for shape, image, large in (((4,), 0, 0), ((8, 8), 1, 0), ((28, 28), 1, 1)):
-        params = quick(1, max_iter="auto", max_time=1e-9).fit(*noise(16, shape)).params_
-        assert params["max_iter"] == default_iterations(bool(image), bool(large), CPU)
+    table, small, large = (4,), (1, 8, 8), (1, 28, 28)
+    for shape in (table, small, large):
+        rows = shape if len(shape) == 1 else shape[1:]
+        params = quick(1, max_iter="auto", max_time=1e-9).fit(*noise(16, rows)).params_
+        assert params["max_iter"] == default_iterations(shape, CPU)
     # More for large images where it is cheap, and the same for what is small anywhere.
-    assert default_iterations(True, True, cuda) > default_iterations(True, True, CPU)
-    assert default_iterations(True, False, cuda) == default_iterations(True, False, CPU)
+    assert default_iterations(large, cuda) > default_iterations(large, CPU)
+    assert default_iterations(small, cuda) == default_iterations(small, CPU)
+
+
+# The published settings
+
+
+def test_the_papers_preset_is_the_published_loop():
+    X, y = noise(16, (28, 28), classes=4)
+    params = quick(3, preset="paper", max_iter="auto", max_time=1e-9).fit(X, y).params_
+    published = {
+        "preset": "paper",
+        "network": "convnet",
+        "kernel": "rbf",
+        "bandwidth": "mean",
+        "factor": 2,
+        "augmentation": MATCHING,
+        "init": "mix",
+        "max_iter": 10_000,
+        "iterations_per_network": 5,
+        "batch_real": 128,
+        "optimizer": "sgd",
+        "learning_rate": pytest.approx(3 * (1 - 0.5**4) / (1 - 0.5)),
+        "momentum": 0.5**4,
+        "schedule": "constant",
+    }
+    assert {name: params[name] for name in published} == published
+
+
+def test_what_is_given_beside_the_papers_preset_stays():
+    X, y = noise(16, (28, 28), classes=4)
+    params = quick(1, preset="paper", factor=1, optimizer="adam").fit(X, y).params_
+    assert (params["factor"], params["init"], params["max_iter"]) == (1, "real", 10)
+    assert (params["optimizer"], params["learning_rate"]) == ("adam", 0.03)
+    assert params["schedule"] == "cosine"
+    assert params["batch_real"] == 128
+
+
+def test_the_papers_preset_is_for_images():
+    with pytest.raises(ValueError, match="preset='paper' is for images, and X is a table"):
+        quick(preset="paper").fit(*iris())
 
 
 # Starts

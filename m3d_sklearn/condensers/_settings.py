@@ -1,0 +1,97 @@
+"""What M3D's "auto" comes to: our defaults, and the published settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from m3d_sklearn.core.augmentation import MATCHING
+from m3d_sklearn.core.devices import is_accelerator
+
+__all__ = ["defaults", "published"]
+
+LARGE = 28  # pixels a side from which an image can hold mosaics, as in the paper
+
+
+def is_large(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and min(shape[1:]) >= LARGE
+
+
+def defaults(
+    shape: tuple[int, ...], ipc: np.ndarray, device: torch.device, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Our own settings: safe whatever the size and scale of X.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of a canonical row: (c, h, w) or (d,).
+    ipc : ndarray of shape (n_classes,)
+    device : torch.device
+    given : mapping
+        Parameters that the user has set, on which others depend.
+    """
+    large = is_large(shape)
+    factor = given.get("factor", 2 if large else 1)
+    optimizer = given.get("optimizer", "adam")
+    return {
+        "factor": factor,
+        "augmentation": MATCHING if large else (),
+        "init": "mix" if factor > 1 else "real",
+        "max_iter": default_iterations(shape, device),
+        "iterations_per_network": 5,
+        "batch_real": 128 if not large or is_accelerator(device) else 64,
+        "optimizer": optimizer,
+        **steps(optimizer, ipc),
+    }
+
+
+def published(shape: tuple[int, ...], ipc: np.ndarray, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the published code, for images.
+
+    Raises
+    ------
+    ValueError
+        For a table: there are no published settings.
+    """
+    if len(shape) != 3:
+        raise ValueError(
+            "preset='paper' is for images, and X is a table; give image_shape, or preset=None."
+        )
+    factor = given.get("factor", 2)
+    optimizer = given.get("optimizer", "sgd")
+    return {
+        "factor": factor,
+        "augmentation": MATCHING,
+        "init": "mix" if factor > 1 else "real",
+        "max_iter": 10_000,
+        "iterations_per_network": 5,
+        "batch_real": 128,
+        "optimizer": optimizer,
+        **steps(optimizer, ipc),
+    }
+
+
+def steps(optimizer: str, ipc: np.ndarray) -> dict[str, Any]:
+    """Rate, momentum and schedule of an optimiser.
+
+    The published SGD steps one momentum buffer of ½ class after class: that is SGD of each
+    class alone with momentum ½^C and 2·(1 − ½^C) times the rate, which is 1·ipc.
+    """
+    if optimizer == "adam":
+        return {"learning_rate": 0.03, "momentum": 0.9, "schedule": "cosine"}
+    shared = 0.5 ** len(ipc)
+    rate = float(ipc.mean()) * 2 * (1 - shared)
+    return {"learning_rate": rate, "momentum": shared, "schedule": "constant"}
+
+
+def default_iterations(shape: tuple[int, ...], device: torch.device) -> int:
+    """What ``max_iter="auto"`` comes to."""
+    if len(shape) != 3:
+        return 500
+    if not is_large(shape):
+        return 150
+    return 3000 if is_accelerator(device) else 300

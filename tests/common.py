@@ -24,6 +24,7 @@ import m3d_sklearn
 from m3d_sklearn import (
     CondensedClassifier,
     CondensedSampler,
+    DMCondenser,
     Herding,
     KCenter,
     KMeansCenters,
@@ -41,6 +42,7 @@ SMALL: dict[type, Any] = {
     Herding: lambda: Herding(ipc=2),
     KCenter: lambda: KCenter(ipc=2),
     KMeansCenters: lambda: KMeansCenters(ipc=2, random_state=0),
+    DMCondenser: lambda: DMCondenser(ipc=2, max_iter=5, random_state=0),
     M3DCondenser: lambda: M3DCondenser(ipc=2, max_iter=5, random_state=0),
     NetworkClassifier: lambda: NetworkClassifier(max_iter=5, random_state=0),
     CondensedClassifier: lambda: CondensedClassifier(

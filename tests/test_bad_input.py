@@ -21,6 +21,7 @@ import m3d_sklearn.condensers._base
 from m3d_sklearn import (
     CondensedClassifier,
     CondensedSampler,
+    DMCondenser,
     Herding,
     KCenter,
     KMeansCenters,
@@ -213,7 +214,7 @@ FEATURES: list[Bad] = [
     ("verbose", "loud", "got 'loud'"),
 ]
 TWO = [0, 0, 1, 1, 2, 2]
-MATCHING: list[Bad] = [
+KERNELS: list[Bad] = [
     ("kernel", "cubic", r"str among .*'laplace'.*[Gg]ot 'cubic'"),
     ("kernel", 3, "[Gg]ot 3"),
     ("bandwidth", -1.0, "got -1"),
@@ -224,6 +225,8 @@ MATCHING: list[Bad] = [
     ("bandwidth", np.nan, "got nan"),
     ("bandwidth", np.inf, "got inf"),
     ("bandwidth", ["wide"], "got .*wide"),
+]
+MATCHING: list[Bad] = [
     ("factor", 0, "got 0"),
     ("factor", 1.5, "got 1.5"),
     ("factor", "two", "got 'two'"),
@@ -231,6 +234,7 @@ MATCHING: list[Bad] = [
     ("factor", 2, "=2 needs images .*got 3×3", TINY),
     ("factor", 2, "table; got factor=2", ON_TABLE),
     ("preset", "published", "got 'published'"),
+    ("preset", "paper", "'paper' is for images, and X is a table", ON_TABLE),
     ("init", "zeros", "got 'zeros'"),
     ("init", 3, "got 3"),
     ("init", Random(2), "fitted.*Random"),
@@ -301,7 +305,8 @@ PARAMETERS: dict[type, list[Bad]] = {
     Herding: ROWS + LAYOUT + FEATURES,
     KCenter: ROWS + LAYOUT + FEATURES,
     KMeansCenters: ROWS + LAYOUT + K_MEANS,
-    M3DCondenser: ROWS + LAYOUT + NETWORK + AUGMENTATION + MATCHING,
+    DMCondenser: ROWS + LAYOUT + NETWORK + AUGMENTATION + MATCHING,
+    M3DCondenser: ROWS + LAYOUT + NETWORK + AUGMENTATION + MATCHING + KERNELS,
     NetworkClassifier: LAYOUT + NETWORK + AUGMENTATION + TRAINING + SGD,
     CondensedClassifier: [
         *CONDENSER,

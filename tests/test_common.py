@@ -44,6 +44,7 @@ import m3d_sklearn
 from m3d_sklearn import (
     CondensedClassifier,
     CondensedSampler,
+    DMCondenser,
     Herding,
     KCenter,
     KMeansCenters,
@@ -363,6 +364,40 @@ FEATURES = {
     "random_state": Change(1, BY_NETWORK),
     "verbose": Change(1, BY_NETWORK, see=seen_printed, expected=(False, True)),
 }
+MATCHING = {
+    "ipc": Change(3),
+    "image_shape": Change((8, 8), data=flat_digits),
+    "channel_axis": Change(1, {"channel_axis": -1}, data=cubes),
+    "preset": Change("paper"),
+    "network": Change("mlp"),
+    "factor": Change(2),
+    "augmentation": Change(["flip"]),
+    "init": Change("noise"),
+    "max_iter": Change(6, see=seen_iterations, expected=(5, 6)),
+    "max_time": Change(1e-9, see=seen_iterations, expected=(5, 0)),
+    "iterations_per_network": Change(2),
+    "batch_real": Change(5),
+    "optimizer": Change("sgd"),
+    "learning_rate": Change(0.1),
+    "momentum": Change(0.5),
+    "schedule": Change("constant"),
+    "tol": Change(
+        0.999,
+        {"max_iter": 40, "n_iter_no_change": 10},
+        see=seen_iterations,
+        data=iris,
+        expected=(40, 20),
+    ),
+    "n_iter_no_change": Change(
+        15,
+        {"max_iter": 40, "tol": 0.999, "n_iter_no_change": 10},
+        see=seen_iterations,
+        data=iris,
+        expected=(20, 30),
+    ),
+    "precision": Change("bfloat16"),
+    "random_state": Change(1),
+}
 MLP = {"network": "mlp"}
 CHANGES: dict[type, dict[str, Change]] = {
     Random: {"ipc": Change(3), "random_state": Change(1)} | LAYOUT | DEVICE,
@@ -376,42 +411,9 @@ CHANGES: dict[type, dict[str, Change]] = {
     }
     | LAYOUT
     | DEVICE,
-    M3DCondenser: {
-        "ipc": Change(3),
-        "image_shape": Change((8, 8), data=flat_digits),
-        "channel_axis": Change(1, {"channel_axis": -1}, data=cubes),
-        "preset": Change("paper"),
-        "network": Change("mlp"),
-        "kernel": Change("linear"),
-        "bandwidth": Change(1.0),
-        "factor": Change(2),
-        "augmentation": Change(["flip"]),
-        "init": Change("noise"),
-        "max_iter": Change(6, see=seen_iterations, expected=(5, 6)),
-        "max_time": Change(1e-9, see=seen_iterations, expected=(5, 0)),
-        "iterations_per_network": Change(1),
-        "batch_real": Change(5),
-        "optimizer": Change("sgd"),
-        "learning_rate": Change(0.1),
-        "momentum": Change(0.5),
-        "schedule": Change("constant"),
-        "tol": Change(
-            0.999,
-            {"max_iter": 40, "n_iter_no_change": 10},
-            see=seen_iterations,
-            data=iris,
-            expected=(40, 20),
-        ),
-        "n_iter_no_change": Change(
-            15,
-            {"max_iter": 40, "tol": 0.999, "n_iter_no_change": 10},
-            see=seen_iterations,
-            data=iris,
-            expected=(20, 30),
-        ),
-        "precision": Change("bfloat16"),
-        "random_state": Change(1),
-    }
+    DMCondenser: MATCHING | DEVICE | VERBOSE,
+    M3DCondenser: MATCHING
+    | {"kernel": Change("linear"), "bandwidth": Change(1.0)}
     | DEVICE
     | VERBOSE,
     NetworkClassifier: {

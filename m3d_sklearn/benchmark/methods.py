@@ -9,7 +9,7 @@ from typing import Any
 from sklearn.base import clone
 
 from m3d_sklearn.base import BaseCondenser
-from m3d_sklearn.condensers import KMeansCenters, M3DCondenser
+from m3d_sklearn.condensers import DMCondenser, KMeansCenters, M3DCondenser
 from m3d_sklearn.selection import Herding, KCenter, Random
 
 __all__ = ["METHODS", "REFERENCES", "WHOLE", "Methods", "name_of", "resolve_methods"]
@@ -19,6 +19,7 @@ METHODS: dict[str, tuple[str, type[BaseCondenser]]] = {
     "herding": ("Herding", Herding),
     "kcenter": ("KCenter", KCenter),
     "kmeans": ("k-means", KMeansCenters),
+    "dm": ("DM", DMCondenser),
     "m3d": ("M3D", M3DCondenser),
 }
 REFERENCES = ("start", "kmeans", "whole")

@@ -11,7 +11,7 @@ import torch
 from m3d_sklearn.core.augmentation import MATCHING
 from m3d_sklearn.core.devices import is_accelerator
 
-__all__ = ["defaults", "published"]
+__all__ = ["defaults", "need_images", "published"]
 
 LARGE = 28  # pixels a side from which an image can hold mosaics, as in the paper
 
@@ -50,17 +50,8 @@ def defaults(
 
 
 def published(shape: tuple[int, ...], ipc: np.ndarray, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the published code, for images.
-
-    Raises
-    ------
-    ValueError
-        For a table: there are no published settings.
-    """
-    if len(shape) != 3:
-        raise ValueError(
-            "preset='paper' is for images, and X is a table; give image_shape, or preset=None."
-        )
+    """M3D's settings in the published code; for images, as :func:`need_images` says."""
+    need_images(shape)
     factor = given.get("factor", 2)
     optimizer = given.get("optimizer", "sgd")
     return {
@@ -73,6 +64,14 @@ def published(shape: tuple[int, ...], ipc: np.ndarray, given: Mapping[str, Any])
         "optimizer": optimizer,
         **steps(optimizer, ipc),
     }
+
+
+def need_images(shape: tuple[int, ...]) -> None:
+    """No method has published settings for tables."""
+    if len(shape) != 3:
+        raise ValueError(
+            "preset='paper' is for images, and X is a table; give image_shape, or preset=None."
+        )
 
 
 def steps(optimizer: str, ipc: np.ndarray) -> dict[str, Any]:

@@ -42,12 +42,14 @@ __all__ = [
     "draw",
     "draw_by_batch",
     "resolve",
+    "single_operation",
 ]
 
 CROP, CUTOUT, SCALE, ROTATE = 0.125, 0.5, 1.2, math.radians(15)
 
 Policy = Sequence[str | tuple[str, ...]]
 MATCHING: Policy = ("color", "crop", "cutout")
+SIAMESE = ("color", "crop", "cutout", "flip", "scale", "rotate")
 ALIASES = {"color": ("brightness", "saturation", "contrast")}
 
 
@@ -277,3 +279,8 @@ def resolve(policy: Policy | str | None, automatic: Policy, is_image: bool) -> P
             f"augmentation is for images, and X is a table; use 'auto' or None, got {policy!r}."
         )
     return policy
+
+
+def single_operation(shape: tuple[int, ...]) -> Policy:
+    """DSA's policy for images (c, h, w): one operation a draw, and grey ones are not flipped."""
+    return (tuple(name for name in SIAMESE if name != "flip" or shape[0] > 1),)

@@ -39,12 +39,12 @@ from m3d_sklearn import Herding, KCenter, KMeansCenters, M3DCondenser, Random, e
 from m3d_sklearn.core.augmentation import MATCHING
 from m3d_sklearn.core.formation import mix
 from m3d_sklearn.core.kernels import make_kernel
-from m3d_sklearn.core.loop import FreshNetworks
 from m3d_sklearn.core.mmd import mmd2, stack_classes
 from m3d_sklearn.core.networks import ConvNet, auto_network, build, embed
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.sampling import ClassPools, Scale
+from m3d_sklearn.core.sources import FreshNetworks
 
 Row = dict[str, Any]
 NETWORK_STEPS = 500  # the same training for every method

@@ -36,11 +36,12 @@ from m3d_sklearn.core.coresets import herd, k_center
 from m3d_sklearn.core.cpu.convnet import Passes, compiled_passes
 from m3d_sklearn.core.devices import is_accelerator, resolve_device, resolve_precision
 from m3d_sklearn.core.kernels import make_kernel
-from m3d_sklearn.core.loop import FreshNetworks, condense
+from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.networks import build
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.sampling import ClassPools, Scale
+from m3d_sklearn.core.sources import FreshNetworks
 from m3d_sklearn.core.training import PROTOCOLS, TrainingRecipe, train
 
 Row = dict[str, Any]

@@ -9,24 +9,34 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from m3d_sklearn.core.loop import Progress
+from m3d_sklearn.core.recipe import UNLIMITED, Recipe
 
 __all__ = ["Bar", "Callbacks", "watching"]
 
+TIMED = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s{postfix}"
 REFRESH = 0.5  # seconds between two looks at the loss
 
 
 class Bar:
-    """A tqdm bar: iteration, loss, rate, time left. The loss is read twice a second."""
+    """A tqdm bar: iteration, loss, rate, time left. The loss is read twice a second.
 
-    def __init__(self, name: str, total: int) -> None:
-        self.bar = tqdm(total=total, desc=name, unit="it")
+    Where time alone ends the run, the bar counts seconds.
+    """
+
+    def __init__(self, name: str, recipe: Recipe) -> None:
+        self.by_time = recipe.max_iter == UNLIMITED
+        total, unit = (recipe.max_time, "s") if self.by_time else (recipe.max_iter, "it")
+        form = TIMED if self.by_time else None
+        self.bar = tqdm(total=total, desc=name, unit=unit, bar_format=form)
         self.looked = time.monotonic()
 
     def __call__(self, progress: Progress) -> bool:
-        self.bar.update(progress.n_iter - self.bar.n)
-        if time.monotonic() - self.looked >= REFRESH or progress.n_iter == self.bar.total:
+        done = min(progress.seconds(), self.bar.total) if self.by_time else progress.n_iter
+        self.bar.update(done - self.bar.n)
+        if time.monotonic() - self.looked >= REFRESH or done == self.bar.total:
             self.looked = time.monotonic()
-            self.bar.set_postfix(loss=f"{progress.loss():.4g}")
+            iterations = {"iterations": progress.n_iter} if self.by_time else {}
+            self.bar.set_postfix(**iterations, loss=f"{progress.loss():.4g}")
         return False
 
     def close(self) -> None:
@@ -50,7 +60,8 @@ class Callbacks:
     ) -> None:
         self.estimator, self.X, self.y, self.total = estimator, X, y, total
         self.reconstruct = reconstruct
-        self.root = estimator._init_callback_context(max_subtasks=total)
+        known = None if total == UNLIMITED else total
+        self.root = estimator._init_callback_context(max_subtasks=known)
         self.root.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
         self.task = self._begin() if total else None
 

@@ -10,11 +10,12 @@ from reference import draw_steps
 
 from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.core.kernels import make_kernel
-from m3d_sklearn.core.loop import FreshNetworks, condense
+from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.networks import ConvNet
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.sampling import ClassPools, Scale
+from m3d_sklearn.core.sources import FreshNetworks
 
 CPU = torch.device("cpu")
 INF = math.inf

@@ -224,6 +224,11 @@ KERNELS: list[Bad] = [
     ("bandwidth", [], r"positive numbers; got \[\]"),
     ("bandwidth", np.nan, "got nan"),
     ("bandwidth", np.inf, "got inf"),
+    ("pool", -1, "got -1"),
+    ("pool", 1.5, "got 1.5"),
+    ("pool", "many", "got 'many'"),
+    ("calibration", -0.1, "got -0.1"),
+    ("calibration", "some", "got 'some'"),
     ("bandwidth", ["wide"], "got .*wide"),
 ]
 MATCHING: list[Bad] = [

@@ -413,7 +413,12 @@ CHANGES: dict[type, dict[str, Change]] = {
     | DEVICE,
     DMCondenser: MATCHING | DEVICE | VERBOSE,
     M3DCondenser: MATCHING
-    | {"kernel": Change("linear"), "bandwidth": Change(1.0)}
+    | {
+        "kernel": Change("linear"),
+        "bandwidth": Change(1.0),
+        "pool": Change(2, {"iterations_per_network": 1, "max_iter": 40}),
+        "calibration": Change(1.0),
+    }
     | DEVICE
     | VERBOSE,
     NetworkClassifier: {

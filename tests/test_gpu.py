@@ -13,12 +13,13 @@ from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.core.augmentation import MATCHING
 from m3d_sklearn.core.compiling import Compiled
 from m3d_sklearn.core.kernels import make_kernel
-from m3d_sklearn.core.loop import FreshNetworks, condense
+from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.many import ManyConvNets, together
 from m3d_sklearn.core.networks import ConvNet, Effort, build, embed
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.sampling import ClassPools, Scale
+from m3d_sklearn.core.sources import FreshNetworks
 from m3d_sklearn.core.training import PROTOCOLS, TrainingRecipe, train
 
 pytestmark = [

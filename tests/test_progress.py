@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from common import digits, iris
+from problems import recipe_of
 
 from m3d_sklearn import CondensedClassifier, Herding, M3DCondenser, NetworkClassifier, evaluate
 from m3d_sklearn.core.loop import Progress
@@ -56,6 +57,16 @@ def test_a_run_that_ends_early_leaves_the_bar_where_it_ended(capfd):
     X, y = iris()
     quick(verbose=1, max_iter=100, tol=1e9, n_iter_no_change=10).fit(X, y)
     assert "20/100" in last_line(capfd.readouterr().err)
+
+
+def test_a_run_that_time_ends_shows_seconds(capfd):
+    condenser = quick(verbose=1, max_iter="auto", max_time=1.0).fit(*iris())
+    line = last_line(capfd.readouterr().err)
+    assert "100%" in line
+    assert "1/1 s" in line
+    iterations = int(re.search(r"iterations=(\d+)", line)[1])
+    assert 0 < iterations <= condenser.n_iter_
+    assert "loss=" in line
 
 
 def test_a_run_without_iterations_shows_a_full_bar(capfd):
@@ -118,7 +129,7 @@ class Tasks:
 def test_callbacks_see_every_iteration_end_however_the_run_ends(settings):
     pytest.importorskip("sklearn.callback")
     tasks = Tasks()
-    condenser = quick(**({"max_iter": 40 if not settings.get("max_time") else 10**6} | settings))
+    condenser = quick(**({"max_iter": 40 if not settings.get("max_time") else "auto"} | settings))
     condenser.set_callbacks(tasks).fit(*iris())
     assert tasks.ended.count("iteration") >= condenser.n_iter_
     assert sorted(tasks.begun) == sorted(tasks.ended)
@@ -162,7 +173,7 @@ def test_the_loss_is_read_no_more_than_twice_a_second(capfd):
             looks.append(self.n_iter)
             return 0.5
 
-    bar = Bar("run", 1000)
+    bar = Bar("run", recipe_of([1], max_iter=1000))
     progress = Counted(torch.zeros(1))
     for progress.n_iter in range(1, 1001):
         bar(progress)

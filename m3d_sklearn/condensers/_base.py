@@ -23,28 +23,16 @@ from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._starts import drawn_rows, given_rows
 from m3d_sklearn.core import augmentation as augmentations
 from m3d_sklearn.core.devices import PRECISIONS, resolve_precision
-from m3d_sklearn.core.loop import FreshNetworks, Progress, condense
+from m3d_sklearn.core.loop import Progress, condense
 from m3d_sklearn.core.networks import auto_network, embed
 from m3d_sklearn.core.randomness import borrowed_global_generators
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe, decoded_counts
+from m3d_sklearn.core.sampling import ClassPools
+from m3d_sklearn.core.sources import FreshNetworks, NetworkSource
 from m3d_sklearn.core.step import Objective
 from m3d_sklearn.progress import Bar, Callbacks, watching
 
 __all__ = ["MatchingCondenser"]
-
-AUTOMATIC = (
-    "factor",
-    "augmentation",
-    "init",
-    "max_iter",
-    "iterations_per_network",
-    "batch_real",
-    "optimizer",
-    "learning_rate",
-    "momentum",
-    "schedule",
-)
-"""Parameters whose "auto" a method resolves."""
 
 _AUTO = StrOptions({"auto"})
 
@@ -81,18 +69,47 @@ class MatchingCondenser(BaseCondenser):
         "verbose": ["verbose"],
     }
 
-    def _objective(self) -> Objective:
+    _AUTOMATIC: tuple[str, ...] = (
+        "factor",
+        "augmentation",
+        "init",
+        "max_iter",
+        "iterations_per_network",
+        "batch_real",
+        "optimizer",
+        "learning_rate",
+        "momentum",
+        "schedule",
+    )
+    """Parameters whose "auto" a method resolves."""
+
+    def _objective(self, settings: Mapping[str, Any]) -> Objective:
         raise NotImplementedError  # pragma: no cover - a method writes this
 
     def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What "auto" comes to for every name of AUTOMATIC; `given` holds what is not "auto"."""
+        """What "auto" comes to for every name of _AUTOMATIC; `given` holds what is not "auto"."""
         raise NotImplementedError  # pragma: no cover - a method writes this
 
+    def _source(
+        self,
+        fresh: FreshNetworks,
+        task: Task,
+        pools: ClassPools,
+        settings: Mapping[str, Any],
+        rows: float,
+    ) -> NetworkSource:
+        """The source of networks: random ones, unless a method has another.
+
+        `rows` is how many rows an iteration sends through, a backward pass counting twice.
+        """
+        return fresh
+
     def _settings(self, task: Task) -> dict[str, Any]:
-        """Values of AUTOMATIC, with no "auto" left."""
-        chosen = {name: getattr(self, name) for name in AUTOMATIC}
+        """Values of _AUTOMATIC, with no "auto" left."""
+        chosen = {name: getattr(self, name) for name in self._AUTOMATIC}
         given = {name: value for name, value in chosen.items() if not _is_auto(value)}
-        settings = self._automatic(task, given) | given
+        automatic = self._automatic(task, given)
+        settings = {name: given.get(name, automatic[name]) for name in self._AUTOMATIC}
         is_image = len(task.data.layout.canonical_shape) == 3
         policy = augmentations.resolve(self.augmentation, settings["augmentation"], is_image)
         return settings | {"augmentation": policy}
@@ -117,7 +134,7 @@ class MatchingCondenser(BaseCondenser):
     def _condense(self, task: Task) -> Result:
         shape = task.data.layout.canonical_shape
         network = auto_network(shape) if self.network == "auto" else self.network
-        objective, settings = self._objective(), self._settings(task)
+        settings = self._settings(task)
         recipe, init = self._recipe(task, settings), settings["init"]
         _check_factor(recipe.factor, shape)
         given = None if isinstance(init, str) else given_rows(init, task, recipe.factor)
@@ -130,17 +147,19 @@ class MatchingCondenser(BaseCondenser):
         else:
             start = given.to(task.device)
         rows = sum(pools.batch_counts(recipe.batch_real)) + 3 * sum(decoded_counts(recipe))
-        networks.expect(recipe.max_iter * rows)
+        networks.expect(recipe.max_iter * rows, recipe.max_time)
+        objective = self._objective(settings)
+        source = self._source(networks, task, pools, settings, rows)
         run = _Run(task, recipe, self._resolved_params(task, network, settings, recipe))
         with watching(*self._watchers(run)) as watch:
-            outcome = condense(start, pools, recipe, objective, networks, task.stream, watch)
+            outcome = condense(start, pools, recipe, objective, source, task.stream, watch)
         return run.result(outcome.rows, outcome.losses, outcome.n_iter)
 
     def _watchers(self, run: _Run) -> list[Bar | Callbacks]:
         """Who wants to see the run: the bar, scikit-learn's callbacks, or nobody."""
         watchers: list[Bar | Callbacks] = []
         if self.verbose:
-            watchers.append(Bar(type(self).__name__, run.recipe.max_iter))
+            watchers.append(Bar(type(self).__name__, run.recipe))
         if hasattr(self, "_skl_callbacks"):
             task = run.task
 

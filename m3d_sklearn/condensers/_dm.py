@@ -73,7 +73,7 @@ class DMCondenser(MatchingCondenser):
         "real".
     max_iter : int, default="auto"
         Iterations. "auto" is 500 for tables and 150 for small images; for images of 28
-        pixels or more 300 on a CPU and 3,000 on a GPU.
+        pixels or more 300 on a CPU and 3,000 on a GPU; with `max_time` as many as that allows.
     max_time : float, default=None
         Seconds after which to stop; the rate falls to zero by then. Results then depend on
         the machine's speed.
@@ -205,17 +205,17 @@ class DMCondenser(MatchingCondenser):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _objective(self) -> Objective:
+    def _objective(self, settings: Mapping[str, Any]) -> Objective:
         return mean_distances
 
     def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
         published = {"max_iter": 20_000, "batch_real": 256, "optimizer": "sgd"}
-        shape = task.data.layout.canonical_shape
+        shape, timed = task.data.layout.canonical_shape, self.max_time is not None
         if self.preset == "paper":
             need_images(shape)
             given = published | given
         own = {"factor": 1, "iterations_per_network": 1} | given
-        settings = defaults(shape, task.ipc, task.device, own)
+        settings = defaults(shape, task.ipc, task.device, self.network, timed, own)
         if settings["augmentation"] or self.preset == "paper":
             settings["augmentation"] = single_operation(shape)
         if settings["optimizer"] == "sgd":

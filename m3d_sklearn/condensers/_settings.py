@@ -10,9 +10,12 @@ import torch
 
 from m3d_sklearn.core.augmentation import MATCHING
 from m3d_sklearn.core.devices import is_accelerator
+from m3d_sklearn.core.recipe import UNLIMITED
 
 __all__ = ["defaults", "need_images", "published"]
 
+POOL = 4  # networks that learn
+CALIBRATION = 0.03
 LARGE = 28  # pixels a side from which an image can hold mosaics, as in the paper
 
 
@@ -21,7 +24,12 @@ def is_large(shape: tuple[int, ...]) -> bool:
 
 
 def defaults(
-    shape: tuple[int, ...], ipc: np.ndarray, device: torch.device, given: Mapping[str, Any]
+    shape: tuple[int, ...],
+    ipc: np.ndarray,
+    device: torch.device,
+    network: Any,
+    timed: bool,
+    given: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Our own settings: safe whatever the size and scale of X.
 
@@ -31,18 +39,25 @@ def defaults(
         Of a canonical row: (c, h, w) or (d,).
     ipc : ndarray of shape (n_classes,)
     device : torch.device
+    network : str or callable
+        As the user gave it.
+    timed : bool
+        Whether a time budget ends the run.
     given : mapping
         Parameters that the user has set, on which others depend.
     """
     large = is_large(shape)
     factor = given.get("factor", 2 if large else 1)
     optimizer = given.get("optimizer", "adam")
+    pool = POOL if large and isinstance(network, str) else 0
     return {
         "factor": factor,
         "augmentation": MATCHING if large else (),
         "init": "mix" if factor > 1 else "real",
-        "max_iter": default_iterations(shape, device),
+        "max_iter": UNLIMITED if timed else default_iterations(shape, device),
         "iterations_per_network": 5,
+        "pool": pool,
+        "calibration": CALIBRATION if given.get("pool", pool) else 0.0,
         "batch_real": 128 if not large or is_accelerator(device) else 64,
         "optimizer": optimizer,
         **steps(optimizer, ipc),
@@ -60,6 +75,8 @@ def published(shape: tuple[int, ...], ipc: np.ndarray, given: Mapping[str, Any])
         "init": "mix" if factor > 1 else "real",
         "max_iter": 10_000,
         "iterations_per_network": 5,
+        "pool": 0,
+        "calibration": 0.0,
         "batch_real": 128,
         "optimizer": optimizer,
         **steps(optimizer, ipc),

@@ -17,55 +17,18 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from m3d_sklearn.core.networks import NetworkSpec, build, compile_where_it_pays, redraw_
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe
 from m3d_sklearn.core.sampling import ClassPools
+from m3d_sklearn.core.sources import NetworkSource
 from m3d_sklearn.core.step import Gradient, Objective, draw_step
 
-__all__ = ["FreshNetworks", "Outcome", "Progress", "condense"]
-
-
-class NetworkSource(Protocol):
-    """Gives the network of an iteration, frozen, and says whether it is a new one."""
-
-    def __call__(self, iteration: int) -> tuple[nn.Module, bool]: ...
-
-
-class FreshNetworks:
-    """A network with new random weights every few iterations, never trained.
-
-    Its weights are frozen, so that no gradient is computed for them.
-    """
-
-    def __init__(
-        self,
-        network: NetworkSpec,
-        input_shape: tuple[int, ...],
-        n_outputs: int,
-        every: int,
-        stream: Stream,
-    ) -> None:
-        self.stream = stream
-        self.every = every
-        self.network = build(network, input_shape, n_outputs, stream).train()
-        self.network.requires_grad_(False)
-        self.input_shape = input_shape
-
-    def expect(self, rows: float) -> None:
-        """Compile for a run that will send `rows` rows through, where that pays."""
-        compile_where_it_pays(self.network, self.input_shape, rows, self.stream.device)
-
-    def __call__(self, iteration: int) -> tuple[nn.Module, bool]:
-        new = iteration % self.every == 0
-        if new and iteration:
-            redraw_(self.network, self.stream)
-        return self.network, new
+__all__ = ["Outcome", "Progress", "condense"]
 
 
 @dataclass
@@ -179,7 +142,7 @@ def condense(
     progress, plateau = Progress(rows), Plateau(recipe)
     for iteration, done in iterations(progress, recipe):
         drawn = draw_step(pools, recipe, stream)
-        network, new = networks(iteration)
+        network, new = networks(iteration, done)
         look = iteration % LOSS_EVERY == 0
         losses = gradient(rows, network, drawn, whole=look, new_network=new)
         for group in optimizer.param_groups:

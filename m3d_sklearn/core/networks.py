@@ -34,6 +34,7 @@ __all__ = [
     "Effort",
     "auto_network",
     "build",
+    "classify",
     "compile_where_it_pays",
     "embed",
     "forward_flop",
@@ -325,6 +326,12 @@ def embed(network: nn.Module, x: Tensor, effort: Effort | None = None) -> Tensor
     if not on_cpu:
         return _in_turn(pass_through, x, effort.rows)
     return torch.cat([pass_through(chunk) for chunk in x.split(rows_in_cache(x))])
+
+
+def classify(network: nn.Module, features: Tensor) -> Tensor:
+    """Outputs, (n, n_outputs), of features from :func:`embed`, by the network's ``head``."""
+    both = hasattr(network, "embed") and hasattr(network, "head")
+    return network.head(features) if both else features
 
 
 def _in_turn(pass_through: Callable[[Tensor], Tensor], x: Tensor, rows: int | None) -> Tensor:

@@ -8,9 +8,10 @@ import torch
 
 from m3d_sklearn.core.augmentation import Policy
 
-__all__ = ["LOSS_EVERY", "MAX_DECODED", "Recipe", "decoded_counts"]
+__all__ = ["LOSS_EVERY", "MAX_DECODED", "UNLIMITED", "Recipe", "decoded_counts"]
 
 MAX_DECODED = 200  # decoded rows of a class in one step, as published
+UNLIMITED = 10**9  # iterations: something else ends the run
 LOSS_EVERY = 10  # iterations between two looks at the whole loss
 
 

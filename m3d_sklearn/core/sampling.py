@@ -77,6 +77,7 @@ class ClassPools:
 
     def __init__(self, rows: Tensor, labels: Tensor, n_classes: int, scale: Scale) -> None:
         self.rows = rows
+        self.labels = labels
         self.scale = scale
         self.members = torch.argsort(labels, stable=True)
         self.sizes: list[int] = torch.bincount(labels, minlength=n_classes).tolist()

@@ -38,8 +38,12 @@ class SmallResNet(ResNet):
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.avgpool(x).flatten(1)
 
+    @property
+    def head(self) -> nn.Module:
+        return self.fc
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.embed(x))
+        return self.head(self.embed(x))
 
 
 class SmallDenseNet(DenseNet):
@@ -59,5 +63,9 @@ class SmallDenseNet(DenseNet):
     def embed(self, x: Tensor) -> Tensor:
         return torch.relu(self.features(x)).mean((2, 3))
 
+    @property
+    def head(self) -> nn.Module:
+        return self.classifier
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.embed(x))
+        return self.head(self.embed(x))

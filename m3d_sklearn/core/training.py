@@ -33,7 +33,15 @@ from m3d_sklearn.core.networks import compile_where_it_pays, rows_in_cache
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import Scale
 
-__all__ = ["PROTOCOLS", "Protocol", "TrainingRecipe", "predict_logits", "train"]
+__all__ = [
+    "PROTOCOLS",
+    "Protocol",
+    "TrainingRecipe",
+    "make_optimizer",
+    "predict_logits",
+    "run_epochs",
+    "train",
+]
 
 MOST_STEPS, FEWEST_EPOCHS = 20_000, 20
 PREDICT_ROWS = 1024
@@ -201,19 +209,23 @@ def train(
         network.train()
         if isinstance(many, Separate):
             compile_where_it_pays(network, shape, seen * len(networks), device)
-    optimizer = torch.optim.SGD(
-        many.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-    )
-    curve = _run_epochs(many, optimizer, take, labels, recipe, streams, shape[1:], watch)
+    optimizer = make_optimizer(many, recipe)
+    curve = run_epochs(many, optimizer, take, labels, recipe, streams, shape[1:], watch)
     many.write_back()
     empty = np.zeros((0, len(networks)))
     return torch.stack(curve).double().cpu().numpy() if curve else empty
 
 
-def _run_epochs(
+def make_optimizer(many: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        many.parameters(),
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+    )
+
+
+def run_epochs(
     many: nn.Module,
     optimizer: torch.optim.Optimizer,
     take: Callable[[Tensor], Tensor],
@@ -221,8 +233,9 @@ def _run_epochs(
     recipe: TrainingRecipe,
     streams: Sequence[Stream],
     size: tuple[int, ...],
-    watch: Callable[[int, Tensor], bool] | None,
+    watch: Callable[[int, Tensor], bool] | None = None,
 ) -> list[Tensor]:
+    """Train what :func:`together` gives, by an optimiser that may go on; losses of the epochs."""
     drops = [int(recipe.steps * fraction) for fraction in recipe.milestones]
     curve: list[Tensor] = []
     step, n = 0, len(labels)

@@ -22,8 +22,9 @@ from m3d_sklearn.core import formation
 from m3d_sklearn.core.devices import resolve_device
 from m3d_sklearn.core.networks import MLP, ConvNet, auto_network, build
 from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.recipe import UNLIMITED
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 NARROW = partial(ConvNet, width=16)
 MATCHING = ["color", "crop", "cutout"]
 
@@ -122,15 +123,20 @@ def test_sgd_takes_the_published_rate_and_momentum_for_all_classes_at_once():
 
 
 def test_iterations_are_chosen_by_data_and_device():
-    cuda = torch.device("cuda")
     table, small, large = (4,), (1, 8, 8), (1, 28, 28)
-    for shape in (table, small, large):
-        rows = shape if len(shape) == 1 else shape[1:]
-        params = quick(1, max_iter="auto", max_time=1e-9).fit(*noise(16, rows)).params_
-        assert params["max_iter"] == default_iterations(shape, CPU)
+    X, y = noise(16, (4,))
+    assert quick(1, max_iter="auto").fit(X, y).n_iter_ == default_iterations(table, CPU)
     # More for large images where it is cheap, and the same for what is small anywhere.
-    assert default_iterations(large, cuda) > default_iterations(large, CPU)
-    assert default_iterations(small, cuda) == default_iterations(small, CPU)
+    assert default_iterations(large, CUDA) > default_iterations(large, CPU)
+    assert default_iterations(small, CUDA) == default_iterations(small, CPU)
+
+
+def test_time_alone_ends_a_run_whose_iterations_are_left_open():
+    X, y = iris()
+    condenser = quick(1, max_iter="auto", max_time=2.0).fit(X, y)
+    assert condenser.n_iter_ > default_iterations((4,), CPU)
+    assert condenser.params_["max_iter"] == UNLIMITED
+    assert quick(1, max_iter=3, max_time=60.0).fit(X, y).n_iter_ == 3
 
 
 # The published settings

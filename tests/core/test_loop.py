@@ -1,7 +1,6 @@
 import math
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -20,11 +19,12 @@ from torch import nn
 from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.core import augmentation, loop
 from m3d_sklearn.core.kernels import make_kernel
-from m3d_sklearn.core.loop import FreshNetworks, Progress, condense
+from m3d_sklearn.core.loop import Progress, condense
 from m3d_sklearn.core.networks import MLP
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import decoded_counts
 from m3d_sklearn.core.sampling import ClassPools
+from m3d_sklearn.core.sources import FreshNetworks
 from m3d_sklearn.core.step import draw_step
 
 # ------------------------------------------------- the batched engine and the plain loop
@@ -339,21 +339,6 @@ def test_windows_are_compared_by_their_means():
 
 
 # ------------------------------------------------- networks, seeds
-
-
-def test_fresh_networks_every_few_iterations():
-    networks = FreshNetworks("mlp", (3,), 2, 3, Stream(0, CPU))
-    weights, new = [], []
-    for iteration in range(7):
-        network, fresh = networks(iteration)
-        weights.append(network.head.weight.clone())
-        new.append(fresh)
-    assert new == [True, False, False, True, False, False, True]
-    same = [torch.equal(before, after) for before, after in pairwise(weights)]
-    assert same == [not fresh for fresh in new[1:]]
-    assert not torch.equal(weights[0], weights[6])
-    assert network.training
-    assert not any(p.requires_grad for p in network.parameters())
 
 
 SMALL = partial(MLP, width=8)

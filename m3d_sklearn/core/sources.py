@@ -1,0 +1,152 @@
+"""Where the embedding networks of a run come from.
+
+A source is called once an iteration and gives a frozen network in training mode. It changes
+its weights in place, so that whatever was compiled for the module stays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from m3d_sklearn.core.many import together
+from m3d_sklearn.core.networks import NetworkSpec, build, compile_where_it_pays, redraw_
+from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.training import TrainingRecipe, make_optimizer, run_epochs
+
+__all__ = ["FreshNetworks", "NetworkSource", "TrainedNetworks"]
+
+# Compiling takes about 20 s of a CPU, and what is compiled is about 1.5 times as fast.
+COMPILE_SECONDS = 90
+
+
+class NetworkSource(Protocol):
+    """Gives the network of an iteration, frozen, and says whether it is a new one.
+
+    `done` is the fraction of the run that is over.
+    """
+
+    def __call__(self, iteration: int, done: float = 0.0) -> tuple[nn.Module, bool]: ...
+
+
+class FreshNetworks:
+    """A network with new random weights every few iterations, never trained.
+
+    Its weights are frozen, so that no gradient is computed for them.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        input_shape: tuple[int, ...],
+        n_outputs: int,
+        every: int,
+        stream: Stream,
+    ) -> None:
+        self.spec, self.input_shape, self.n_outputs = network, input_shape, n_outputs
+        self.every, self.stream = every, stream
+        self.network = build(network, input_shape, n_outputs, stream).train()
+        self.network.requires_grad_(False)
+
+    def expect(self, rows: float, seconds: float | None = None) -> None:
+        """Compile for a run that will send `rows` rows through in these seconds, where it pays."""
+        if seconds is not None and seconds < COMPILE_SECONDS:
+            return
+        compile_where_it_pays(self.network, self.input_shape, rows, self.stream.device)
+
+    def __call__(self, iteration: int, done: float = 0.0) -> tuple[nn.Module, bool]:
+        new = iteration % self.every == 0
+        if new and iteration:
+            redraw_(self.network, self.stream)
+        return self.network, new
+
+
+class TrainedNetworks:
+    """Networks on the lines between random and trained weights, another every few iterations.
+
+    `size` networks are trained on the real rows, a few steps a turn, while the run goes on;
+    a turn's embedding lies at a random place between the first and the present weights of
+    one of them. So the run begins at once, under random networks as the paper has them, and
+    its later part sees what the classes differ in. Lines between first and last weights are
+    as in DANCE (IJCAI-24), whose networks are trained before the run.
+
+    Parameters
+    ----------
+    fresh : FreshNetworks
+        Kind of network, turns and stream.
+    take : callable
+        Row numbers to normalised rows.
+    labels : integer Tensor of shape (n,)
+    recipe : TrainingRecipe
+        Without its `steps`.
+    size : int
+        Networks.
+    rate : float
+        Training steps of each network a turn, taken at its start.
+    until : float
+        Fraction of the run after which nothing is trained.
+    most : int
+        Training steps of each network in all.
+    """
+
+    def __init__(
+        self,
+        fresh: FreshNetworks,
+        take: Callable[[Tensor], Tensor],
+        labels: Tensor,
+        recipe: TrainingRecipe,
+        *,
+        size: int,
+        rate: float,
+        until: float,
+        most: int,
+    ) -> None:
+        self.network, self.every, self.stream = fresh.network, fresh.every, fresh.stream
+        self.shape, self.take, self.labels, self.recipe = fresh.input_shape, take, labels, recipe
+        self.rate, self.until, self.most = rate, until, most
+        self.due, self.steps = 0.0, 0
+        device = self.stream.device
+        self.streams = [Stream(self.stream.seed(), device) for _ in range(size)]
+        made = (build(fresh.spec, self.shape, fresh.n_outputs, own) for own in self.streams)
+        self.pool = [network.train() for network in made]
+        self.first = [[p.detach().clone() for p in own.parameters()] for own in self.pool]
+        self.together = together(self.pool, self.streams, device)
+        self.optimizer = make_optimizer(self.together, recipe)
+
+    def __call__(self, iteration: int, done: float = 0.0) -> tuple[nn.Module, bool]:
+        new = iteration % self.every == 0
+        if new:
+            if iteration and done < self.until:
+                self.due = min(self.due + self.rate, self.most)
+                self._train(int(self.due) - self.steps)
+            self._move()
+        return self.network, new
+
+    @torch.no_grad()
+    def _move(self) -> None:
+        """To a random place on one network's line."""
+        chosen, share = self.stream.choice(len(self.pool)), self.stream.fraction()
+        line = zip(self.first[chosen], self.pool[chosen].parameters(), strict=True)
+        for weights, (first, now) in zip(self.network.parameters(), line, strict=True):
+            weights.copy_(torch.lerp(first, now, share))
+
+    def _train(self, steps: int) -> None:
+        if not steps:
+            return
+        recipe = dataclasses.replace(self.recipe, steps=steps)
+        rows = self.stream.integers(0, len(self.labels), steps * recipe.batch_size)
+        run_epochs(
+            self.together,
+            self.optimizer,
+            lambda places: self.take(rows[places]),
+            self.labels[rows],
+            recipe,
+            self.streams,
+            self.shape[1:],
+        )
+        self.together.write_back()
+        self.steps += steps

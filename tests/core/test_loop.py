@@ -164,7 +164,7 @@ START = torch.tensor([[1.0, -2.0], [0.5, 3.0], [-1.0, 2.0]], dtype=torch.float64
 COUNTS = [1, 2]
 
 
-def no_network(iteration):
+def no_network(iteration, done):
     return None, False
 
 

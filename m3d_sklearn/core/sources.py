@@ -66,13 +66,11 @@ class FreshNetworks:
 
 
 class TrainedNetworks:
-    """Networks on the lines between random and trained weights, another every few iterations.
+    """One of a few networks that learn from the real rows, another every few iterations.
 
-    `size` networks are trained on the real rows, a few steps a turn, while the run goes on;
-    a turn's embedding lies at a random place between the first and the present weights of
-    one of them. So the run begins at once, under random networks as the paper has them, and
-    its later part sees what the classes differ in. Lines between first and last weights are
-    as in DANCE (IJCAI-24), whose networks are trained before the run.
+    All of them are trained a few steps a turn, for the first part of the run: it begins at
+    once, under random networks as the paper has them, and its later part sees what the
+    classes differ in. (IDM, CVPR-23, keeps a queue of part-trained networks.)
 
     Parameters
     ----------
@@ -113,7 +111,6 @@ class TrainedNetworks:
         self.streams = [Stream(self.stream.seed(), device) for _ in range(size)]
         made = (build(fresh.spec, self.shape, fresh.n_outputs, own) for own in self.streams)
         self.pool = [network.train() for network in made]
-        self.first = [[p.detach().clone() for p in own.parameters()] for own in self.pool]
         self.together = together(self.pool, self.streams, device)
         self.optimizer = make_optimizer(self.together, recipe)
 
@@ -123,16 +120,14 @@ class TrainedNetworks:
             if iteration and done < self.until:
                 self.due = min(self.due + self.rate, self.most)
                 self._train(int(self.due) - self.steps)
-            self._move()
+            self._take(self.pool[self.stream.choice(len(self.pool))])
         return self.network, new
 
     @torch.no_grad()
-    def _move(self) -> None:
-        """To a random place on one network's line."""
-        chosen, share = self.stream.choice(len(self.pool)), self.stream.fraction()
-        line = zip(self.first[chosen], self.pool[chosen].parameters(), strict=True)
-        for weights, (first, now) in zip(self.network.parameters(), line, strict=True):
-            weights.copy_(torch.lerp(first, now, share))
+    def _take(self, chosen: nn.Module) -> None:
+        """Copy its weights into the one network that the run embeds with."""
+        for weights, own in zip(self.network.parameters(), chosen.parameters(), strict=True):
+            weights.copy_(own)
 
     def _train(self, steps: int) -> None:
         if not steps:

@@ -1,6 +1,6 @@
-"""M3D in another precision, on torch's own modules, or as published: one accuracy cell.
+"""M3D in another precision, or on torch's own modules: one accuracy cell.
 
-    python benchmarks/accuracy.py --data mnist --method m3d --ipc 10 --seed 0 [--json FILE]
+    python benchmarks/accuracy.py --data mnist --ipc 10 --seed 0 [--json FILE]
 
 Fits once, trains networks on the set, scores the test data once; prints the row, and adds
 it to FILE as a JSON line. ``--modules`` computes features by torch's own modules instead of
@@ -34,7 +34,7 @@ class ModulesConvNet(ConvNet):
 
 
 def fitted(options: argparse.Namespace, X: np.ndarray, y: np.ndarray) -> Any:
-    settings: dict[str, Any] = {"preset": "paper"} if options.method == "m3d-paper" else {}
+    settings: dict[str, Any] = {}
     if options.max_iter is not None:
         settings["max_iter"] = options.max_iter
     if options.modules:
@@ -59,7 +59,7 @@ def cell(options: argparse.Namespace) -> dict[str, Any]:
     )
     return {
         "data": options.data,
-        "method": options.method,
+        "method": "m3d",
         "ipc": options.ipc,
         "seed": options.seed,
         "precision": condenser.params_.get("precision"),
@@ -81,7 +81,6 @@ def cell(options: argparse.Namespace) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", choices=["mnist", "cifar10"], required=True)
-    parser.add_argument("--method", choices=["m3d", "m3d-paper"], required=True)
     parser.add_argument("--ipc", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="auto")

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+DATA = {"mnist": "mnist", "cifar10": "cifar10_jpeg"}
 
 
 @dataclass(frozen=True)
@@ -52,26 +53,20 @@ def _speed(case: str, seconds: float) -> Job:
     return Job(f"speed {case}", (*command, "--json", "{out}/speed.jsonl"), seconds)
 
 
-def _accuracy(data: str, method: str, ipc: int, seed: int, seconds: float, *more: str) -> Job:
-    cell = ("--data", data, "--method", method, "--ipc", str(ipc), "--seed", str(seed), *more)
-    name = " ".join(["accuracy", data, method, str(ipc), str(seed), *more])
+def _accuracy(data: str, ipc: int, seed: int, seconds: float, *more: str) -> Job:
+    cell = ("--data", data, "--ipc", str(ipc), "--seed", str(seed), *more)
+    name = " ".join(["accuracy", data, str(ipc), str(seed), *more])
     return Job(name, ("benchmarks/accuracy.py", *cell, "--json", "{out}/accuracy.jsonl"), seconds)
 
 
-def _paper(data: str, ipc: int, seed: int) -> Job:
-    return _accuracy(data, "m3d-paper", ipc, seed, 150)
+def _grid(name: str, data: str, ipc: int, seed: int, seconds: float) -> Job:
+    """The cells of a file of benchmarks/grids at one ipc and seed.
 
-
-def _grid(data: str, ipc: int, seed: int) -> Job:
-    """The table's cells at one ipc and seed, with M3D's start, k-means and the whole set.
-
-    A grid that is stopped goes on where it was: it asks for less than it takes.
+    A grid that is stopped goes on where it was: it may ask for less than it takes.
     """
-    names = {"mnist": "mnist", "cifar10": "cifar10_jpeg"}
-    grid = ("--datasets", names[data], "--methods", "random,herding,kcenter,m3d")
-    size = ("--ipc", str(ipc), "--seed-list", str(seed), "--networks", "5", "--quiet")
-    command = ("-m", "m3d_sklearn", "compare", *grid, *size, "--out", "{out}/grid")
-    return Job(f"grid {data} {ipc} {seed}", command, 150)
+    cells = ("--datasets", DATA[data], "--ipc", str(ipc), "--seed-list", str(seed))
+    command = ("-m", "m3d_sklearn", "compare", *cells, "--config", f"benchmarks/grids/{name}.toml")
+    return Job(f"{name} {data} {ipc} {seed}", (*command, "--quiet", "--out", "{out}/grid"), seconds)
 
 
 JOBS = [
@@ -98,17 +93,19 @@ JOBS = [
     ),
     # The default precision against float32, the accuracy of the final sets, five seeds.
     *(
-        _accuracy("cifar10", "m3d", 10, seed, 60, *precision)
+        _accuracy("cifar10", 10, seed, 60, *precision)
         for seed in range(5)
         for precision in ((), ("--precision", "float32"))
     ),
     *(
-        job(data, ipc, seed)
+        _grid("table", data, ipc, seed, 200)
         for seed in range(3)
         for ipc in (10, 1, 50)
-        for data in ("mnist", "cifar10")
-        for job in (_paper, _grid)
+        for data in ("cifar10", "mnist")
     ),
+    _grid("curve", "cifar10", 10, 0, 200),
+    *(_grid("transfer", "cifar10", 10, seed, 200) for seed in range(3)),
+    *(_grid("ablation", "cifar10", 10, seed, 200) for seed in range(3)),
 ]
 
 

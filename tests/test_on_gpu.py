@@ -10,7 +10,7 @@ from on_gpu import JOBS, Job, main
 
 from m3d_sklearn import cli
 from m3d_sklearn.benchmark.grid import Grid
-from m3d_sklearn.datasets import available
+from m3d_sklearn.datasets import Dataset, available
 
 QUICK = ("-c", "print('here')")
 
@@ -19,6 +19,13 @@ def writing(name, line="x"):
     """A job that adds a line to a file in the folder."""
     code = f"open(r'{{out}}/{name}', 'a').write('{line}\\n')"
     return Job(name, ("-c", code), 0.0)
+
+
+def large(name):
+    """Images of 24 pixels a side, in colour: every network takes them."""
+    data = images(name, 3)
+    grown = [X.repeat(4, axis=1).repeat(4, axis=2) for X in (data.X_train, data.X_test)]
+    return Dataset(name, grown[0], data.y_train, grown[1], data.y_test, data.class_names)
 
 
 def statuses(folder):
@@ -83,9 +90,9 @@ def test_every_command_is_one_that_its_script_takes(job, monkeypatch, tmp_path):
     script, *arguments = (part.replace("{out}", str(tmp_path)) for part in job.command)
     if script == "-m" and arguments[0] == "m3d_sklearn":
         monkeypatch.setattr(Grid, "run", lambda *_, **__: None)
-        monkeypatch.setattr("m3d_sklearn.benchmark.plan.load", lambda name, **_: images(name))
+        monkeypatch.setattr("m3d_sklearn.benchmark.plan.load", lambda name, **_: large(name))
         assert cli.main(arguments[1:]) == 0
-        assert arguments[3] in available()
+        assert arguments[arguments.index("--datasets") + 1] in available()
         return
     if script == "-m":
         assert arguments[0] == "pytest"

@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 
 from m3d_sklearn import Herding, KCenter, M3DCondenser, NetworkClassifier, evaluate
 from m3d_sklearn.condensers._m3d import MMDObjective
+from m3d_sklearn.condensers._pool import trained_networks
 from m3d_sklearn.core.augmentation import MATCHING
 from m3d_sklearn.core.compiling import Compiled
 from m3d_sklearn.core.kernels import make_kernel
@@ -187,3 +188,21 @@ def test_networks_trained_together_are_those_trained_alone():
     for seed, network in enumerate(together_):
         (alone,) = trained([seed])
         torch.testing.assert_close(network(rows), alone(rows), rtol=1e-8, atol=1e-8)
+
+
+def test_a_pool_learns_without_waiting_for_the_device():
+    """Its training is queued as the matching is; turns 2 to 4 are watched."""
+    start, pools, recipe, objective, fresh, stream = small_run(torch.float32, max_iter=12)
+    objective.calibration = 0.03
+    networks = trained_networks(fresh, pools, size=3, rows=50_000)
+    usual = torch.cuda.get_sync_debug_mode()
+
+    def watch(progress):
+        torch.cuda.set_sync_debug_mode("error" if 1 < progress.n_iter < 9 else usual)
+        return False
+
+    try:
+        condense(start, pools, recipe, objective, networks, stream, watch)
+    finally:
+        torch.cuda.set_sync_debug_mode(usual)
+    assert networks.steps > 0

@@ -59,7 +59,7 @@ def compare(
     Parameters
     ----------
     methods : str, condenser, list of them, or dict
-        "random", "herding", "kcenter", "kmeans", "m3d"; unfitted condensers; or a dict of
+        "random", "herding", "kcenter", "kmeans", "dm", "m3d"; unfitted condensers; or a dict of
         label to either. ipc, seed and device are set by the grid.
     datasets : str, Dataset, list of them, or dict
         Names or folders for :func:`m3d_sklearn.datasets.load`, data sets, or a dict of label

@@ -12,7 +12,7 @@ from typing import Any
 from m3d_sklearn.base import BaseCondenser
 from m3d_sklearn.benchmark.estimate import Estimate, estimate
 from m3d_sklearn.benchmark.grid import Grid
-from m3d_sklearn.benchmark.methods import REFERENCES, name_of, resolve_methods
+from m3d_sklearn.benchmark.methods import METHODS, REFERENCES, name_of, resolve_methods
 from m3d_sklearn.benchmark.plan import plan
 from m3d_sklearn.benchmark.store import FAILED, ResultsFolder, rows
 from m3d_sklearn.benchmark.summary import markdown
@@ -79,7 +79,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--config", type=place, metavar="FILE", help="a TOML file of these flags")
     parser.add_argument("--datasets", type=names, help="names or folders, by commas")
     parser.add_argument(
-        "--methods", type=names, help="random, herding, kcenter, kmeans, m3d, m3d-start, whole"
+        "--methods",
+        type=names,
+        help=f"{', '.join(METHODS)}, NAME-start of those that iterate, whole",
     )
     parser.add_argument("--ipc", type=numbers, help="stored rows a class, by commas (1,10,50)")
     seeds = parser.add_mutually_exclusive_group()

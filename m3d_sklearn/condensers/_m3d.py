@@ -16,6 +16,7 @@ from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._base import MatchingCondenser
 from m3d_sklearn.condensers._pool import trained_networks
 from m3d_sklearn.condensers._settings import defaults, published
+from m3d_sklearn.core.devices import resolve_precision
 from m3d_sklearn.core.kernels import KERNELS, Kernel, make_kernel
 from m3d_sklearn.core.mmd import mmd2, stack_classes
 from m3d_sklearn.core.networks import classify, embed
@@ -301,7 +302,8 @@ class M3DCondenser(MatchingCondenser):
     ) -> NetworkSource:
         if not settings["pool"]:
             return fresh
-        return trained_networks(fresh, pools, size=settings["pool"], rows=rows)
+        precision = resolve_precision(self.precision, task.device)
+        return trained_networks(fresh, pools, size=settings["pool"], rows=rows, precision=precision)
 
     def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
         shape, timed = task.data.layout.canonical_shape, self.max_time is not None

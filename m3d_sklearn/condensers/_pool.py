@@ -18,7 +18,7 @@ BATCH = 64
 
 
 def trained_networks(
-    fresh: FreshNetworks, pools: ClassPools, *, size: int, rows: float
+    fresh: FreshNetworks, pools: ClassPools, *, size: int, rows: float, precision: torch.dtype
 ) -> TrainedNetworks:
     """A pool of `size` networks, whose training adds a third to a run of so many iterations.
 
@@ -29,6 +29,8 @@ def trained_networks(
     size : int
     rows : float
         That an iteration sends through a network, a backward pass counting twice.
+    precision : torch.dtype
+        Of the training's passes.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def trained_networks(
         fresh,
         lambda index: pools.scale.normalise(pools.take(index)),
         pools.labels,
-        TrainingRecipe(steps=0, batch_size=BATCH, policy=policy),
+        TrainingRecipe(steps=0, batch_size=BATCH, policy=policy, precision=precision),
         size=size,
         rate=fresh.every * rows / step,
         until=PART,

@@ -25,7 +25,7 @@ def pool_of(size, rows, every=5):
     X, labels = torch.rand(40, 3), torch.arange(40) % 2
     pools = ClassPools(X, labels, 2, scale_of(dtype=torch.float32))
     fresh = FreshNetworks("mlp", (3,), 2, every, Stream(0, CPU))
-    return trained_networks(fresh, pools, size=size, rows=rows)
+    return trained_networks(fresh, pools, size=size, rows=rows, precision=torch.float32)
 
 
 # How much is trained

@@ -26,11 +26,12 @@ import torch
 import torch.nn.functional as F
 from real_data import load
 
-from m3d_sklearn import M3DCondenser, __version__, evaluate
+from m3d_sklearn import Herding, KMeansCenters, M3DCondenser, __version__, evaluate
 from m3d_sklearn.core.networks import ConvNet
 
 HELD_OUT, SPLIT = 5_000, 12_345
 LEARNT = {"pool": 4, "calibration": 0.03}  # as by default; a factory of a network alone has none
+STARTS = {"herding": Herding, "kmeans": KMeansCenters}
 
 Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -53,6 +54,9 @@ def row(options: argparse.Namespace, split: Split, seed: int) -> dict[str, Any]:
     network = partial(ConvNet, width=options.width, depth=options.depth)
     settings = {"factor": 2, "augmentation": ["color", "crop", "cutout"], "batch_real": 64}
     settings |= {"max_iter": 300} | LEARNT | options.set
+    if options.start is not None:
+        rows = options.ipc * settings["factor"] ** 2
+        settings["init"] = STARTS[options.start](rows, channel_axis=1).fit(X, y)
     started = time.perf_counter()
     condenser = M3DCondenser(
         options.ipc, channel_axis=1, network=network, random_state=seed, **settings
@@ -73,6 +77,7 @@ def row(options: argparse.Namespace, split: Split, seed: int) -> dict[str, Any]:
         "width": options.width,
         "ipc": options.ipc,
         "settings": {name: str(value) for name, value in options.set.items()},
+        "start": options.start,
         "seed": seed,
         "accuracy": result.mean,
         "scores": result.scores.tolist(),
@@ -104,6 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--depth", type=int, help="of the networks")
     parser.add_argument("--ipc", type=int, required=True)
     parser.add_argument("--set", type=setting, action="append", metavar="NAME=VALUE", default=[])
+    parser.add_argument("--start", choices=STARTS, help="rows for the mosaics, not random ones")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--networks", type=int, default=1)

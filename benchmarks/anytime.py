@@ -1,0 +1,189 @@
+"""What a budget of seconds buys on MNIST: M3D, DM and the published loop, scored at its end.
+
+    python benchmarks/anytime.py --json FILE [--ipc 1,10] [--seconds 10,30,100,300] [--threads 1]
+    python benchmarks/anytime.py --json FILE --picture PNG --coresets RECORDS
+
+Every cell is a run of its own, as a user with that much time would make it: M3D and DM by
+``max_time``, the published loop (benchmarks/plain.py, torch's modules) until the time is
+over. All start from the same mosaics. One ConvNet is trained for 1,000 steps of 64 on each
+set and scored on the test images after the last. A cell that FILE holds is not run again,
+so a stopped call can be repeated. The second form draws FILE, with dotted lines at the
+coresets of RECORDS (benchmarks/grid_results.py wrote them), and prints the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+from plain import PlainCondenser
+from real_data import Arrays, load
+
+from m3d_sklearn import CondensedSet, DMCondenser, M3DCondenser, __version__, evaluate
+
+STEPS = 1000
+CORESETS = ("Random", "Herding", "KCenter", "k-means")
+
+
+def m3d(data: Arrays, ipc: int, seconds: float, seed: int) -> tuple[CondensedSet, int]:
+    condenser = M3DCondenser(ipc, max_time=seconds, random_state=seed).fit(*data[:2])
+    return condenser.condensed_, condenser.n_iter_
+
+
+def dm(data: Arrays, ipc: int, seconds: float, seed: int) -> tuple[CondensedSet, int]:
+    condenser = DMCondenser(ipc, factor=2, max_time=seconds, random_state=seed).fit(*data[:2])
+    return condenser.condensed_, condenser.n_iter_
+
+
+def published_loop(data: Arrays, ipc: int, seconds: float, seed: int) -> tuple[CondensedSet, int]:
+    X, y = data[:2]
+    torch.manual_seed(seed)
+    images = torch.from_numpy(X)[:, None].float() / 255
+    loop = PlainCondenser(images, torch.from_numpy(y), 10, ipc, batch_real=128)
+    begin = M3DCondenser(ipc, max_iter=0, random_state=seed).fit(X, y).condensed_
+    loop.stored.data.copy_(torch.from_numpy(begin.X)[:, None].float() / 255)
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        loop.step()
+    rows = (255 * loop.stored.detach().clamp(0, 1)).round().byte().numpy()[:, 0]
+    return replace(begin, X=rows), loop.iteration
+
+
+METHODS: dict[str, Callable[..., tuple[CondensedSet, int]]] = {
+    "M3D": m3d,
+    "DM": dm,
+    "published loop": published_loop,
+}
+
+
+def cell(data: Arrays, method: str, ipc: int, seconds: float, seed: int) -> dict[str, Any]:
+    started = time.perf_counter()
+    condensed, iterations = METHODS[method](data, ipc, seconds, seed)
+    spent = time.perf_counter() - started
+    result = evaluate(condensed, *data[2:], n_networks=1, max_steps=STEPS, random_state=seed)
+    return {
+        "method": method,
+        "ipc": ipc,
+        "seconds": seconds,
+        "seed": seed,
+        "accuracy": result.mean,
+        "iterations": iterations,
+        "fit_s": spent,
+        "threads": torch.get_num_threads(),
+        "version": __version__,
+        "torch": torch.__version__,
+    }
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the cells that the file lacks, the shortest first."""
+    found = read(options.json)
+    known = {tuple(row[name] for name in ("method", "ipc", "seconds", "seed")) for row in found}
+    data = load("mnist")
+    for seconds in options.seconds:
+        for ipc in options.ipc:
+            for method in METHODS:
+                if (method, ipc, seconds, options.seed) in known:
+                    continue
+                row = cell(data, method, ipc, seconds, options.seed)
+                print(json.dumps(row), flush=True)
+                with options.json.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """A row a method and ipc, a column a budget: accuracy, and the iterations it paid for."""
+    budgets = sorted({row["seconds"] for row in rows})
+    lines = [
+        "| ipc | method | " + " | ".join(f"{budget:g} s" for budget in budgets) + " |",
+        "| ---: | :--- |" + " ---: |" * len(budgets),
+    ]
+    for ipc in sorted({row["ipc"] for row in rows}):
+        for method in METHODS:
+            cells = []
+            for budget in budgets:
+                wanted = (ipc, method, budget)
+                own = [r for r in rows if (r["ipc"], r["method"], r["seconds"]) == wanted]
+                cells.append(
+                    f"{100 * statistics.mean(r['accuracy'] for r in own):.1f} "
+                    f"({statistics.mean(r['iterations'] for r in own):.0f})"
+                    if own
+                    else ""
+                )
+            lines.append(f"| {ipc} | {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def picture(rows: list[dict[str, Any]], coresets: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy against the budget, a panel an ipc."""
+    ipcs = sorted({row["ipc"] for row in rows})
+    size = (4.6 * len(ipcs), 3.8)
+    figure, axes = plt.subplots(1, len(ipcs), figsize=size, layout="constrained", squeeze=False)
+    for ax, ipc in zip(axes.flat, ipcs, strict=True):
+        for place, method in enumerate(METHODS):
+            own = sorted(
+                (r["seconds"], 100 * r["accuracy"])
+                for r in rows
+                if (r["ipc"], r["method"]) == (ipc, method)
+            )
+            ax.plot(*zip(*own, strict=True), "o-", color=f"C{place}", label=method)
+        for place, method in enumerate(CORESETS, len(METHODS)):
+            scores = [
+                100 * score
+                for r in coresets
+                if (r["spec"]["ipc"], r["spec"]["method"]) == (ipc, method)
+                for score in r["scores"][0]["scores"]
+            ]
+            if scores:
+                height = statistics.mean(scores)
+                ax.axhline(height, linestyle=":", color=f"C{place}", label=method)
+        ax.set_xscale("log")
+        ax.set_xlabel("budget in seconds")
+        ax.set_ylabel("accuracy in %")
+        ax.set_title(f"MNIST, ipc {ipc}")
+        ax.grid(alpha=0.3)
+    ax.legend(fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
+def numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--ipc", type=numbers, default=[1, 10])
+    parser.add_argument("--seconds", type=numbers, default=[10, 30, 100, 300])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--picture", type=Path, metavar="PNG")
+    parser.add_argument("--coresets", type=Path, metavar="RECORDS")
+    options = parser.parse_args(arguments)
+    if options.picture is None:
+        torch.set_num_threads(options.threads)
+        run(options)
+        return
+    plt.switch_backend("agg")
+    rows = read(options.json)
+    picture(rows, read(options.coresets) if options.coresets else [], options.picture)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

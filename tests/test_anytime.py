@@ -1,0 +1,45 @@
+"""The script that asks what a budget of seconds buys, on small data."""
+
+import json
+
+import anytime
+import numpy as np
+import pytest
+
+from m3d_sklearn import M3DCondenser
+
+
+@pytest.fixture
+def data(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (60, 28, 28)).astype(np.uint8), np.arange(60) % 10
+    arrays = (X, y, X[:20], y[:20])
+    monkeypatch.setattr(anytime, "load", lambda name: arrays)
+    monkeypatch.setattr(anytime, "STEPS", 2)
+    return arrays
+
+
+def test_every_cell_is_run_once_and_drawn(data, tmp_path, capsys):
+    file, png = tmp_path / "rows.jsonl", tmp_path / "anytime.png"
+    call = ["--json", str(file), "--ipc", "1", "--seconds", "1,2", "--threads", "1"]
+    anytime.main(call)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    methods = ["M3D", "DM", "published loop"]
+    assert [(r["seconds"], r["method"]) for r in rows] == [(s, m) for s in (1, 2) for m in methods]
+    assert all(row["fit_s"] >= row["seconds"] and row["iterations"] > 0 for row in rows)
+    capsys.readouterr()
+    anytime.main(call)
+    assert capsys.readouterr().out == ""
+    anytime.main(["--json", str(file), "--picture", str(png)])
+    assert png.stat().st_size > 1000
+    table = capsys.readouterr().out.splitlines()
+    assert table[0] == "| ipc | method | 1 s | 2 s |"
+    assert [line.split(" | ")[1] for line in table[2:]] == methods
+
+
+def test_the_published_loop_starts_as_m3d_does_and_gives_mosaics(data):
+    condensed, iterations = anytime.published_loop(data, 1, 0.0, 0)
+    begin = M3DCondenser(1, max_iter=0, random_state=0).fit(*data[:2]).condensed_
+    assert iterations == 0
+    np.testing.assert_array_equal(condensed.X, begin.X)
+    assert condensed.factor == 2

@@ -1,0 +1,53 @@
+"""The script that judges a choice of M3D's, on small images."""
+
+import json
+
+import numpy as np
+import pytest
+import tuning
+
+
+def load(channels):
+    def images(name):
+        rng = np.random.default_rng(0)
+        shape = (12, 12, channels) if channels else (12, 12)
+        X = rng.integers(0, 256, (60, *shape)).astype(np.uint8)
+        y = np.arange(60) % 3
+        return X, y, None, None  # test images that nobody may read
+
+    return images
+
+
+@pytest.mark.parametrize("channels", [0, 3])
+def test_a_row_a_seed_on_held_out_training_images(channels, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(tuning, "load", load(channels))
+    monkeypatch.setattr(tuning, "HELD_OUT", 21)
+    kind = ["--data", "cifar10", "--side", "8", "--width", "4", "--ipc", "1", "--steps", "2"]
+    more = ["--set", "max_iter=2", "--set", "kernel=linear", "--set", "batch_real=5"]
+    file = tmp_path / "rows.jsonl"
+    tuning.main([*kind, *more, "--seeds", "2", "--start", "herding", "--json", str(file)])
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert capsys.readouterr().out == file.read_text()
+    assert [row["seed"] for row in rows] == [0, 1]
+    for row in rows:
+        assert (row["side"], row["width"], row["iterations"], row["steps"]) == (8, 4, 2, 2)
+        assert row["settings"] == {"max_iter": "2", "kernel": "linear", "batch_real": "5"}
+        assert round(21 * row["accuracy"]) == pytest.approx(21 * row["accuracy"])
+
+
+def test_the_same_rows_are_held_out_every_time(monkeypatch):
+    monkeypatch.setattr(tuning, "load", load(0))
+    monkeypatch.setattr(tuning, "HELD_OUT", 21)
+    first, second = (tuning.held_out("mnist", None) for _ in range(2))
+    assert [len(part) for part in first] == [39, 39, 21, 21]
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    together = np.concatenate([first[0], first[2]]).reshape(60, -1)
+    assert len(np.unique(together, axis=0)) == 60
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("pool=4", 4), ("kernel=linear", "linear"), ("bandwidth=[1, 2]", [1, 2]), ("tol=None", None)],
+)
+def test_settings_are_literals_or_words(text, value):
+    assert tuning.setting(text) == (text.partition("=")[0], value)

@@ -122,10 +122,10 @@ class M3DCondenser(MatchingCondenser):
         Seconds after which to stop; the rate falls to zero by then. Results then depend on
         the machine's speed.
     pool : int, default="auto"
-        Networks that learn from X in the first third of the run and take turns as the
-        embedding. 0 takes random ones alone, as the paper does. "auto" is 4 for images of 28
-        pixels or more under a `network` by name, else 0. A factory's module must give an
-        output a class, by its ``head`` if it has ``embed``.
+        Networks that learn from X in the first third of the run. An embedding is a random
+        mix of one's first and present weights. 0 takes random ones alone, as the paper does.
+        "auto" is 4 for images of 28 pixels or more under a `network` by name, else 0. A
+        factory's module must give an output a class, by its ``head`` if it has ``embed``.
     calibration : float, default="auto"
         Weight of the stored rows' cross-entropy under such a network, beside the MMD². "auto"
         is 0.03 with a pool and 0 without.

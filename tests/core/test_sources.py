@@ -68,14 +68,20 @@ def test_the_first_turn_is_under_a_random_network():
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_every_turn_is_under_one_of_the_pool(size):
-    networks, chosen = trained(size=size), set()
-    for turn in range(30):
+def test_every_turn_is_between_the_first_and_the_present_weights_of_one(size):
+    networks, chosen, shares = trained(size=size), set(), []
+    for turn in range(1, 40):
         now = weights(networks(5 * turn)[0])
-        same = [torch.equal(now, weights(own)) for own in networks.pool]
-        assert sum(same) == 1
-        chosen.add(same.index(True))
+        for place, (first, own) in enumerate(zip(networks.first, networks.pool, strict=True)):
+            start = torch.cat([p.flatten() for p in first])
+            way = weights(own) - start
+            share = float((now - start) @ way / (way @ way))
+            if torch.allclose(now, start + share * way, atol=1e-5):
+                chosen.add(place)
+                shares.append(share)
     assert chosen == set(range(size))
+    assert len(shares) == 39
+    assert -1e-3 < min(shares) < 0.2 < 0.8 < max(shares) < 1 + 1e-3
 
 
 @pytest.mark.parametrize(("rate", "steps"), [(3.0, [0, 3, 6, 9]), (0.4, [0, 0, 0, 1])])

@@ -2,12 +2,14 @@
 
     python benchmarks/tuning.py --data cifar10 --side 16 --width 64 --ipc 10 \
         --set pool=4 --set calibration=0.03 [--seeds 2] [--json FILE]
+    python benchmarks/tuning.py --table FILE
 
 The test images are not read: 5,000 of the training images are held out, drawn once. The
 rest are condensed with these settings beside the defaults, and networks of the same kind
 are trained on the set and scored on the held-out ones. `--side` shrinks the images and
 `--width` narrows the networks, to what two cores can compare many of. MNIST and CIFAR-10 are
-read from the folder in M3D_DATA, or ../shared/data.
+read from the folder in M3D_DATA, or ../shared/data. The second form prints FILE's rows as a
+table: each choice beside the defaults, by the seeds that both have.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ import argparse
 import ast
 import json
 import platform
+import statistics
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +36,7 @@ from m3d_sklearn.core.networks import ConvNet
 HELD_OUT, SPLIT = 5_000, 12_345
 LEARNT = {"pool": 4, "calibration": 0.03}  # as by default; a factory of a network alone has none
 STARTS = {"herding": Herding, "kmeans": KMeansCenters}
+DEFAULTS = "defaults"
 
 Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -92,6 +97,49 @@ def row(options: argparse.Namespace, split: Split, seed: int) -> dict[str, Any]:
     }
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """A line a choice: its accuracy, and by how much it differs from the defaults' and costs."""
+    lines = [
+        "| data | ipc | choice | accuracy | beside the defaults | time of a fit | seeds |",
+        "| :--- | ---: | :--- | ---: | ---: | ---: | ---: |",
+    ]
+    groups: dict[tuple[Any, ...], dict[str, dict[int, dict[str, Any]]]] = {}
+    for found in rows:
+        kind = (found["data"], found["side"], found["width"], found["ipc"])
+        groups.setdefault(kind, {}).setdefault(choice(found), {})[found["seed"]] = found
+    for (data, side, width, ipc), choices in groups.items():
+        for name, own in choices.items():
+            accuracy = [100 * found["accuracy"] for found in own.values()]
+            lines.append(
+                f"| {data}, {side} px, width {width} | {ipc} | {name} | {spread(accuracy)} | "
+                f"{beside(own, choices.get(DEFAULTS, {}))} | {len(own)} |"
+            )
+    return "\n".join(lines)
+
+
+def choice(found: dict[str, Any]) -> str:
+    settings = [f"{name}={value}" for name, value in found["settings"].items()]
+    start = [] if found["start"] is None else [f"start: {found['start']}"]
+    return ", ".join(settings + start) or DEFAULTS
+
+
+def beside(own: dict[int, dict[str, Any]], default: dict[int, dict[str, Any]]) -> str:
+    """Mean difference in accuracy with its standard error, and ratio of the seconds."""
+    shared = sorted(own.keys() & default.keys())
+    if own is default or not shared:
+        return "– | –"
+    gaps = [100 * (own[seed]["accuracy"] - default[seed]["accuracy"]) for seed in shared]
+    seconds = [own[seed]["fit_s"] / default[seed]["fit_s"] for seed in shared]
+    error = statistics.stdev(gaps) / len(gaps) ** 0.5 if len(gaps) > 1 else None
+    shown = f"{statistics.mean(gaps):+.1f}" + ("" if error is None else f" ± {error:.1f}")
+    return f"{shown} | ×{statistics.mean(seconds):.1f}"
+
+
+def spread(values: list[float]) -> str:
+    mean = f"{statistics.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
+
+
 def setting(text: str) -> tuple[str, Any]:
     """``name=value`` with a Python literal, or else a word."""
     name, _, value = text.partition("=")
@@ -103,11 +151,11 @@ def setting(text: str) -> tuple[str, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", choices=["mnist", "cifar10"], required=True)
+    parser.add_argument("--data", choices=["mnist", "cifar10"])
     parser.add_argument("--side", type=int, help="pixels to shrink the images to")
     parser.add_argument("--width", type=int, default=128, help="of the networks")
     parser.add_argument("--depth", type=int, help="of the networks")
-    parser.add_argument("--ipc", type=int, required=True)
+    parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--set", type=setting, action="append", metavar="NAME=VALUE", default=[])
     parser.add_argument("--start", choices=STARTS, help="rows for the mosaics, not random ones")
     parser.add_argument("--seeds", type=int, default=1)
@@ -115,7 +163,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--networks", type=int, default=1)
     parser.add_argument("--steps", type=int, default=600, help="of each network's training")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--table", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
+    if (options.table is None) == (options.data is None):
+        parser.error("give --data to judge a choice, or --table to show what was judged")
+    if options.table is not None:
+        lines = options.table.read_text("utf-8").splitlines()
+        print(table([json.loads(line) for line in lines]))
+        return
     options.set = dict(options.set)
     split = held_out(options.data, options.side)
     for seed in range(options.first_seed, options.first_seed + options.seeds):

@@ -51,3 +51,36 @@ def test_the_same_rows_are_held_out_every_time(monkeypatch):
 )
 def test_settings_are_literals_or_words(text, value):
     assert tuning.setting(text) == (text.partition("=")[0], value)
+
+
+def found(seed, accuracy, seconds, **settings):
+    kind = {"data": "mnist", "side": 28, "width": 64, "ipc": 1, "start": None}
+    return kind | {"settings": settings, "seed": seed, "accuracy": accuracy, "fit_s": seconds}
+
+
+def test_the_table_compares_by_the_seeds_that_both_have(tmp_path, capsys):
+    rows = [
+        found(0, 0.90, 10.0),
+        found(1, 0.92, 10.0),
+        found(0, 0.93, 20.0, pool="0"),
+        found(1, 0.93, 20.0, pool="0"),
+        found(2, 0.10, 20.0, pool="0"),
+        found(1, 0.91, 5.0, kernel="linear") | {"start": "herding"},
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    tuning.main(["--table", str(file)])
+    lines = capsys.readouterr().out.splitlines()[2:]
+    kind = "| mnist, 28 px, width 64 | 1 |"
+    assert lines == [
+        f"{kind} defaults | 91.0 ± 1.4 | – | – | 2 |",
+        f"{kind} pool=0 | 65.3 ± 47.9 | +2.0 ± 1.0 | ×2.0 | 3 |",
+        f"{kind} kernel=linear, start: herding | 91.0 | -1.0 | ×0.5 | 1 |",
+    ]
+
+
+@pytest.mark.parametrize("words", [[], ["--data", "mnist", "--table", "rows.jsonl"]])
+def test_one_thing_is_asked_at_a_time(words, capsys):
+    with pytest.raises(SystemExit):
+        tuning.main(words)
+    assert "--data to judge a choice, or --table" in capsys.readouterr().err

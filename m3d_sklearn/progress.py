@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from m3d_sklearn.core.loop import Progress
+from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.recipe import UNLIMITED, Recipe
 
 __all__ = ["Bar", "Callbacks", "watching"]

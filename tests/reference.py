@@ -20,11 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3d_sklearn.core import augmentation
-from m3d_sklearn.core.loop import NetworkSource
 from m3d_sklearn.core.networks import ConvNet
+from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.sampling import ClassPools
+from m3d_sklearn.core.sources import NetworkSource
 from m3d_sklearn.core.step import StepDraw, draw_step
 
 MAX_DECODED = 200
@@ -42,7 +43,7 @@ def draw_steps(
     """Draws and network of each iteration, in the order in which the engine makes them."""
     for iteration in range(recipe.max_iter if n_iter is None else n_iter):
         drawn = draw_step(pools, recipe, stream)
-        network, _ = networks(iteration)
+        network, _ = networks(Progress(torch.empty(0), iteration))
         yield drawn, network
 
 

@@ -8,7 +8,7 @@ from common import digits, iris
 from problems import recipe_of
 
 from m3d_sklearn import CondensedClassifier, Herding, M3DCondenser, NetworkClassifier, evaluate
-from m3d_sklearn.core.loop import Progress
+from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.progress import Bar, watching
 
 

@@ -23,8 +23,9 @@ from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._starts import drawn_rows, given_rows
 from m3d_sklearn.core import augmentation as augmentations
 from m3d_sklearn.core.devices import PRECISIONS, resolve_precision
-from m3d_sklearn.core.loop import Progress, condense
+from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.networks import auto_network, embed
+from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import borrowed_global_generators
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe, decoded_counts
 from m3d_sklearn.core.sampling import ClassPools

@@ -14,48 +14,20 @@ loop waits for the device unless somebody looks at the loss.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import NetworkSource
 from m3d_sklearn.core.step import Gradient, Objective, draw_step
 
-__all__ = ["Outcome", "Progress", "condense"]
-
-
-@dataclass
-class Progress:
-    """The run so far, for whoever watches it.
-
-    Attributes
-    ----------
-    rows : Tensor
-        The stored rows, in units.
-    n_iter : int
-        Iterations done.
-    losses : list of Tensor
-        Mean over classes of the whole loss, every LOSS_EVERY iterations from the first.
-    """
-
-    rows: Tensor
-    n_iter: int = 0
-    losses: list[Tensor] = field(default_factory=list)
-    started: float = field(default_factory=time.perf_counter)
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self.started
-
-    def loss(self, last: int = 1) -> float:
-        """Mean of the last few recorded losses; waits for the device."""
-        return float(torch.stack(self.losses[-last:]).mean())
+__all__ = ["Outcome", "condense"]
 
 
 class Outcome(NamedTuple):
@@ -96,16 +68,13 @@ def rate_factor(schedule: str, done: float) -> float:
     return 1.0 if schedule == "constant" else 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
-def iterations(progress: Progress, recipe: Recipe) -> Iterator[tuple[int, float]]:
-    """Number and elapsed fraction of each iteration, until the budget is spent."""
-    for iteration in range(recipe.max_iter):
-        done = iteration / recipe.max_iter
-        if recipe.max_time is not None:
-            spent = progress.seconds() / recipe.max_time
-            if spent >= 1:
-                return
-            done = max(done, spent)
-        yield iteration, done
+def goes_on(progress: Progress, recipe: Recipe) -> bool:
+    """Whether the budget holds another iteration; says in `progress` how much of it is spent."""
+    spent = 0.0 if recipe.max_time is None else progress.seconds() / recipe.max_time
+    if progress.n_iter >= recipe.max_iter or spent >= 1:
+        return False
+    progress.done = max(progress.n_iter / recipe.max_iter, spent)
+    return True
 
 
 def condense(
@@ -140,13 +109,13 @@ def condense(
     optimizer = make_optimizer(rows, recipe)
     gradient = Gradient(pools, recipe, objective, stream)
     progress, plateau = Progress(rows), Plateau(recipe)
-    for iteration, done in iterations(progress, recipe):
+    while goes_on(progress, recipe):
         drawn = draw_step(pools, recipe, stream)
-        network, new = networks(iteration, done)
-        look = iteration % LOSS_EVERY == 0
+        network, new = networks(progress)
+        look = progress.n_iter % LOSS_EVERY == 0
         losses = gradient(rows, network, drawn, whole=look, new_network=new)
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * rate_factor(recipe.schedule, done)
+            group["lr"] = recipe.learning_rate * rate_factor(recipe.schedule, progress.done)
         optimizer.step()
         pools.scale.clamp_(rows)
         progress.n_iter += 1

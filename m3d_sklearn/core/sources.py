@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from m3d_sklearn.core.many import together
 from m3d_sklearn.core.networks import NetworkSpec, build, compile_where_it_pays, redraw_
+from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.training import TrainingRecipe, make_optimizer, run_epochs
 
@@ -25,12 +26,9 @@ COMPILE_SECONDS = 90
 
 
 class NetworkSource(Protocol):
-    """Gives the network of an iteration, frozen, and says whether it is a new one.
+    """Gives the network of an iteration, frozen, and says whether it is a new one."""
 
-    `done` is the fraction of the run that is over.
-    """
-
-    def __call__(self, iteration: int, done: float = 0.0) -> tuple[nn.Module, bool]: ...
+    def __call__(self, progress: Progress) -> tuple[nn.Module, bool]: ...
 
 
 class FreshNetworks:
@@ -58,9 +56,9 @@ class FreshNetworks:
             return
         compile_where_it_pays(self.network, self.input_shape, rows, self.stream.device)
 
-    def __call__(self, iteration: int, done: float = 0.0) -> tuple[nn.Module, bool]:
-        new = iteration % self.every == 0
-        if new and iteration:
+    def __call__(self, progress: Progress) -> tuple[nn.Module, bool]:
+        new = progress.n_iter % self.every == 0
+        if new and progress.n_iter:
             redraw_(self.network, self.stream)
         return self.network, new
 
@@ -117,10 +115,10 @@ class TrainedNetworks:
         self.together = together(self.pool, self.streams, device)
         self.optimizer = make_optimizer(self.together, recipe)
 
-    def __call__(self, iteration: int, done: float = 0.0) -> tuple[nn.Module, bool]:
-        new = iteration % self.every == 0
+    def __call__(self, progress: Progress) -> tuple[nn.Module, bool]:
+        new = progress.n_iter % self.every == 0
         if new:
-            if iteration and done < self.until:
+            if progress.n_iter and progress.done < self.until:
                 self.due = min(self.due + self.rate, self.most)
                 self._train(int(self.due) - self.steps)
             self._move()

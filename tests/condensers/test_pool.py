@@ -13,12 +13,13 @@ from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.condensers._pool import BATCH, MOST_STEPS, PART, trained_networks
 from m3d_sklearn.core.kernels import make_kernel
 from m3d_sklearn.core.networks import MLP, ConvNet, build
+from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import FreshNetworks
 from m3d_sklearn.core.step import Batch
 
-CPU = torch.device("cpu")
+CPU, NOTHING = torch.device("cpu"), torch.empty(0)
 
 
 def pool_of(size, rows, every=5):
@@ -35,7 +36,7 @@ def pool_of(size, rows, every=5):
 def test_training_adds_a_third_to_a_run(size):
     networks, spent = pool_of(size, rows=5_000), []
     for iteration in range(200):
-        networks(iteration, iteration / 200)
+        networks(Progress(NOTHING, iteration, iteration / 200))
         spent.append(3 * BATCH * size * networks.steps)
     assert all(cost <= 5_000 * i for i, cost in enumerate(spent))  # never more than matching
     assert 0.9 * PART < spent[-1] / (5_000 * 200) <= PART
@@ -44,14 +45,14 @@ def test_training_adds_a_third_to_a_run(size):
 def test_long_runs_train_no_further_than_the_most_steps():
     networks = pool_of(1, rows=200_000)
     for iteration in range(0, 5):
-        networks(5 * iteration)
+        networks(Progress(NOTHING, 5 * iteration))
     assert networks.steps == MOST_STEPS
 
 
 def test_the_shortest_runs_stay_under_random_networks():
     networks = pool_of(4, rows=50)
     for iteration in range(10):
-        networks(iteration, iteration / 10)
+        networks(Progress(NOTHING, iteration, iteration / 10))
     assert networks.steps == 0
 
 

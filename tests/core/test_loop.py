@@ -19,8 +19,9 @@ from torch import nn
 from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.core import augmentation, loop
 from m3d_sklearn.core.kernels import make_kernel
-from m3d_sklearn.core.loop import Progress, condense
+from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.networks import MLP
+from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import decoded_counts
 from m3d_sklearn.core.sampling import ClassPools
@@ -164,7 +165,7 @@ START = torch.tensor([[1.0, -2.0], [0.5, 3.0], [-1.0, 2.0]], dtype=torch.float64
 COUNTS = [1, 2]
 
 
-def no_network(iteration, done):
+def no_network(progress):
     return None, False
 
 

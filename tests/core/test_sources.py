@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sources import FreshNetworks, TrainedNetworks
 from m3d_sklearn.core.training import TrainingRecipe
@@ -15,7 +16,7 @@ def test_fresh_networks_every_few_iterations():
     networks = FreshNetworks("mlp", (3,), 2, 3, Stream(0, CPU))
     weights, new = [], []
     for iteration in range(7):
-        network, fresh = networks(iteration)
+        network, fresh = networks(at(iteration))
         weights.append(network.head.weight.clone())
         new.append(fresh)
     assert new == [True, False, False, True, False, False, True]
@@ -24,6 +25,11 @@ def test_fresh_networks_every_few_iterations():
     assert not torch.equal(weights[0], weights[6])
     assert network.training
     assert not any(p.requires_grad for p in network.parameters())
+
+
+def at(iteration, done=0.0):
+    """A run before this iteration."""
+    return Progress(torch.empty(0), iteration, done)
 
 
 # Networks that learn while the run goes on
@@ -50,20 +56,20 @@ def weights(network: nn.Module) -> torch.Tensor:
 
 def test_a_turn_lasts_every_iterations_and_its_network_is_frozen():
     networks = trained()
-    seen = [(weights(network), new) for network, new in map(networks, range(11))]
+    seen = [(weights(network), new) for network, new in map(networks, map(at, range(11)))]
     assert [new for _, new in seen] == [i % 5 == 0 for i in range(11)]
     for i in range(1, 11):
         assert torch.equal(seen[i][0], seen[i - 1][0]) == (i % 5 != 0)
-    network, _ = networks(11)
+    network, _ = networks(at(11))
     assert network.training
     assert not any(p.requires_grad for p in network.parameters())
-    assert networks(12)[0] is network
+    assert networks(at(12))[0] is network
 
 
 def test_the_first_turn_is_under_a_random_network():
     networks = trained(size=1)
     before = weights(networks.pool[0])
-    assert torch.equal(weights(networks(0)[0]), before)
+    assert torch.equal(weights(networks(at(0))[0]), before)
     assert networks.steps == 0
 
 
@@ -71,7 +77,7 @@ def test_the_first_turn_is_under_a_random_network():
 def test_every_turn_is_between_the_first_and_the_present_weights_of_one(size):
     networks, chosen, shares = trained(size=size), set(), []
     for turn in range(1, 40):
-        now = weights(networks(5 * turn)[0])
+        now = weights(networks(at(5 * turn))[0])
         for place, (first, own) in enumerate(zip(networks.first, networks.pool, strict=True)):
             start = torch.cat([p.flatten() for p in first])
             way = weights(own) - start
@@ -88,7 +94,7 @@ def test_every_turn_is_between_the_first_and_the_present_weights_of_one(size):
 def test_training_follows_the_rate(rate, steps):
     networks, seen = trained(rate=rate), []
     for turn in range(4):
-        networks(5 * turn)
+        networks(at(5 * turn))
         seen.append(networks.steps)
     assert seen == steps
 
@@ -96,17 +102,17 @@ def test_training_follows_the_rate(rate, steps):
 def test_training_ends_with_its_part_of_the_run():
     networks = trained()
     for turn in range(10):
-        networks(5 * turn, turn / 10)
+        networks(at(5 * turn, turn / 10))
     assert networks.steps == 3 * 4  # at turns 1 to 4
 
 
 def test_training_ends_with_the_most_steps():
     networks = trained(rate=4.0, most=10)
     for turn in range(6):
-        networks(5 * turn)
+        networks(at(5 * turn))
     assert networks.steps == 10
     before = [weights(own) for own in networks.pool]
-    networks(30)
+    networks(at(30))
     assert all(map(torch.equal, before, map(weights, networks.pool)))
 
 
@@ -118,7 +124,7 @@ def test_the_pool_learns():
         return (network(rows).argmax(1) == labels).double().mean().item()
 
     for turn in range(6):
-        networks(5 * turn)
+        networks(at(5 * turn))
     assert all(accuracy(own) > 0.95 for own in networks.pool)
     assert not torch.equal(weights(networks.pool[0]), weights(networks.pool[1]))
 
@@ -126,17 +132,17 @@ def test_the_pool_learns():
 def test_the_same_seed_gives_the_same_networks():
     runs = [trained(), trained()]
     for turn in range(4):
-        first, second = (weights(networks(5 * turn)[0]) for networks in runs)
+        first, second = (weights(networks(at(5 * turn))[0]) for networks in runs)
         assert torch.equal(first, second)
 
 
 def test_the_optimiser_keeps_its_momentum_from_turn_to_turn():
     networks = trained(size=1, rate=1.0)
-    networks(0)
-    networks(5)
+    networks(at(0))
+    networks(at(5))
     state = next(iter(networks.optimizer.state.values()))
     before = state["momentum_buffer"].clone()
-    networks(10)
+    networks(at(10))
     assert next(iter(networks.optimizer.state.values())) is state
     assert not torch.equal(before, state["momentum_buffer"])
 
@@ -147,5 +153,5 @@ def test_a_network_of_ones_own_is_trained_too():
     )
     before = weights(networks.pool[0])
     for turn in range(10):
-        networks(5 * turn)
+        networks(at(5 * turn))
     assert (weights(networks.pool[0]) - before).norm() > 0.1

@@ -1,0 +1,41 @@
+"""A run of the loop as it stands."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+__all__ = ["Progress"]
+
+
+@dataclass
+class Progress:
+    """The run so far, for whoever watches it or gives it networks.
+
+    Attributes
+    ----------
+    rows : Tensor
+        The stored rows, in units.
+    n_iter : int
+        Iterations done.
+    done : float
+        Fraction of the run that is over, by iterations or by time, whichever is more.
+    losses : list of Tensor
+        Mean over classes of the whole loss, every LOSS_EVERY iterations from the first.
+    """
+
+    rows: Tensor
+    n_iter: int = 0
+    done: float = 0.0
+    losses: list[Tensor] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def loss(self, last: int = 1) -> float:
+        """Mean of the last few recorded losses; waits for the device."""
+        return float(torch.stack(self.losses[-last:]).mean())

@@ -1,66 +1,21 @@
-"""Where the embedding networks of a run come from.
-
-A source is called once an iteration and gives a frozen network in training mode. It changes
-its weights in place, so that whatever was compiled for the module stays.
-"""
+"""A pool of networks that learn from the real rows while a run goes on."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from m3d_sklearn.core.many import together
-from m3d_sklearn.core.networks import NetworkSpec, build, compile_where_it_pays, redraw_
+from m3d_sklearn.core.networks import build
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.sources.fresh import FreshNetworks
 from m3d_sklearn.core.training import TrainingRecipe, make_optimizer, run_epochs
 
-__all__ = ["FreshNetworks", "NetworkSource", "TrainedNetworks"]
-
-# Compiling takes about 20 s of a CPU, and what is compiled is about 1.5 times as fast.
-COMPILE_SECONDS = 90
-
-
-class NetworkSource(Protocol):
-    """Gives the network of an iteration, frozen, and says whether it is a new one."""
-
-    def __call__(self, progress: Progress) -> tuple[nn.Module, bool]: ...
-
-
-class FreshNetworks:
-    """A network with new random weights every few iterations, never trained.
-
-    Its weights are frozen, so that no gradient is computed for them.
-    """
-
-    def __init__(
-        self,
-        network: NetworkSpec,
-        input_shape: tuple[int, ...],
-        n_outputs: int,
-        every: int,
-        stream: Stream,
-    ) -> None:
-        self.spec, self.input_shape, self.n_outputs = network, input_shape, n_outputs
-        self.every, self.stream = every, stream
-        self.network = build(network, input_shape, n_outputs, stream).train()
-        self.network.requires_grad_(False)
-
-    def expect(self, rows: float, seconds: float | None = None) -> None:
-        """Compile for a run that will send `rows` rows through in these seconds, where it pays."""
-        if seconds is not None and seconds < COMPILE_SECONDS:
-            return
-        compile_where_it_pays(self.network, self.input_shape, rows, self.stream.device)
-
-    def __call__(self, progress: Progress) -> tuple[nn.Module, bool]:
-        new = progress.n_iter % self.every == 0
-        if new and progress.n_iter:
-            redraw_(self.network, self.stream)
-        return self.network, new
+__all__ = ["TrainedNetworks"]
 
 
 class TrainedNetworks:

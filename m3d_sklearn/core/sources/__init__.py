@@ -1,0 +1,11 @@
+"""Where the embedding networks of a run come from, one file a source.
+
+A source is called once an iteration and gives a frozen network in training mode. It changes
+its weights in place, so that whatever was compiled for the module stays.
+"""
+
+from m3d_sklearn.core.sources.fresh import FreshNetworks
+from m3d_sklearn.core.sources.pool import TrainedNetworks
+from m3d_sklearn.core.sources.source import NetworkSource
+
+__all__ = ["FreshNetworks", "NetworkSource", "TrainedNetworks"]

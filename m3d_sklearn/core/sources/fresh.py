@@ -1,0 +1,46 @@
+"""A fresh random network every few iterations."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from m3d_sklearn.core.networks import NetworkSpec, build, compile_where_it_pays, redraw_
+from m3d_sklearn.core.progress import Progress
+from m3d_sklearn.core.randomness import Stream
+
+__all__ = ["FreshNetworks"]
+
+# Compiling takes about 20 s of a CPU, and what is compiled is about 1.5 times as fast.
+COMPILE_SECONDS = 90
+
+
+class FreshNetworks:
+    """A network with new random weights every few iterations, never trained.
+
+    Its weights are frozen, so that no gradient is computed for them.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        input_shape: tuple[int, ...],
+        n_outputs: int,
+        every: int,
+        stream: Stream,
+    ) -> None:
+        self.spec, self.input_shape, self.n_outputs = network, input_shape, n_outputs
+        self.every, self.stream = every, stream
+        self.network = build(network, input_shape, n_outputs, stream).train()
+        self.network.requires_grad_(False)
+
+    def expect(self, rows: float, seconds: float | None = None) -> None:
+        """Compile for a run that will send `rows` rows through in these seconds, where it pays."""
+        if seconds is not None and seconds < COMPILE_SECONDS:
+            return
+        compile_where_it_pays(self.network, self.input_shape, rows, self.stream.device)
+
+    def __call__(self, progress: Progress) -> tuple[nn.Module, bool]:
+        new = progress.n_iter % self.every == 0
+        if new and progress.n_iter:
+            redraw_(self.network, self.stream)
+        return self.network, new

@@ -319,14 +319,17 @@ def embed(network: nn.Module, x: Tensor, effort: Effort | None = None) -> Tensor
     effort = effort or Effort()
     own = getattr(network, "embed", network)
 
+    dtype, on_cpu = x.dtype, not is_accelerator(x.device)
+
     def pass_through(rows: Tensor) -> Tensor:
         with autocast(x.device, effort.precision):
-            return own(rows).flatten(1).to(x.dtype)
+            return own(rows).flatten(1).to(dtype)
 
-    on_cpu = not is_accelerator(x.device)
     if on_cpu and isinstance(network, ConvNet) and effort.precision == torch.float32:
         return pass_through(x)  # which has its own layout and chunks
-    if x.ndim == 4 and (not on_cpu or x.shape[2] * x.shape[3] >= CHANNELS_LAST):
+    if x.ndim == 4 and not on_cpu and effort.precision != torch.float32:
+        x = x.to(effort.precision, memory_format=torch.channels_last)  # both in one pass
+    elif x.ndim == 4 and (not on_cpu or x.shape[2] * x.shape[3] >= CHANNELS_LAST):
         x = x.contiguous(memory_format=torch.channels_last)
     if x.ndim != 4 or _sees_batches(network):
         return pass_through(x)

@@ -30,6 +30,7 @@ from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
 __all__ = [
     "MLP",
     "NETWORKS",
+    "ByModules",
     "ConvNet",
     "Effort",
     "auto_network",
@@ -130,6 +131,22 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(embed(self, x))
+
+
+class ByModules(nn.Module):
+    """A network by torch's own modules, which can be differentiated twice and mapped.
+
+    ConvNet's own passes can be differentiated once.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.network, ConvNet):
+            return self.network.head(self.network.blocks(x).flatten(1))
+        return self.network(x)
 
 
 class MLP(nn.Module):

@@ -8,6 +8,7 @@ from m3d_sklearn.condensers import (
     DCCondenser,
     DMCondenser,
     DSACondenser,
+    IDMCondenser,
     KMeansCenters,
     M3DCondenser,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "DSACondenser",
     "Evaluation",
     "Herding",
+    "IDMCondenser",
     "KCenter",
     "KMeansCenters",
     "M3DCondenser",

@@ -28,6 +28,7 @@ from m3d_sklearn import (
     DMCondenser,
     DSACondenser,
     Herding,
+    IDMCondenser,
     KCenter,
     KMeansCenters,
     M3DCondenser,
@@ -47,6 +48,7 @@ SMALL: dict[type, Any] = {
     DCCondenser: lambda: DCCondenser(ipc=2, max_iter=5, random_state=0),
     DSACondenser: lambda: DSACondenser(ipc=2, max_iter=5, random_state=0),
     DMCondenser: lambda: DMCondenser(ipc=2, max_iter=5, random_state=0),
+    IDMCondenser: lambda: IDMCondenser(ipc=2, max_iter=5, random_state=0),
     M3DCondenser: lambda: M3DCondenser(ipc=2, max_iter=5, random_state=0),
     NetworkClassifier: lambda: NetworkClassifier(max_iter=5, random_state=0),
     CondensedClassifier: lambda: CondensedClassifier(

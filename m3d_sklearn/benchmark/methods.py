@@ -13,6 +13,7 @@ from m3d_sklearn.condensers import (
     DCCondenser,
     DMCondenser,
     DSACondenser,
+    IDMCondenser,
     KMeansCenters,
     M3DCondenser,
 )
@@ -28,6 +29,7 @@ METHODS: dict[str, tuple[str, type[BaseCondenser]]] = {
     "dc": ("DC", DCCondenser),
     "dsa": ("DSA", DSACondenser),
     "dm": ("DM", DMCondenser),
+    "idm": ("IDM", IDMCondenser),
     "m3d": ("M3D", M3DCondenser),
 }
 REFERENCES = ("start", "kmeans", "whole")

@@ -6,7 +6,14 @@ its weights in place, so that whatever was compiled for the module stays.
 
 from m3d_sklearn.core.sources.fresh import FreshNetworks
 from m3d_sklearn.core.sources.pool import TrainedNetworks
+from m3d_sklearn.core.sources.queue import NetworkQueue
 from m3d_sklearn.core.sources.source import NetworkSource
 from m3d_sklearn.core.sources.stored import NetworksOfStoredRows
 
-__all__ = ["FreshNetworks", "NetworkSource", "NetworksOfStoredRows", "TrainedNetworks"]
+__all__ = [
+    "FreshNetworks",
+    "NetworkQueue",
+    "NetworkSource",
+    "NetworksOfStoredRows",
+    "TrainedNetworks",
+]

@@ -5,6 +5,7 @@ from m3d_sklearn.classifier import NetworkClassifier
 from m3d_sklearn.condensed_classifier import CondensedClassifier
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers import (
+    CAFECondenser,
     DCCondenser,
     DMCondenser,
     DSACondenser,
@@ -17,6 +18,7 @@ from m3d_sklearn.sampler import CondensedSampler
 from m3d_sklearn.selection import Herding, KCenter, Random
 
 __all__ = [
+    "CAFECondenser",
     "CondensedClassifier",
     "CondensedSampler",
     "CondensedSet",

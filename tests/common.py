@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 import m3d_sklearn
 from m3d_sklearn import (
+    CAFECondenser,
     CondensedClassifier,
     CondensedSampler,
     DCCondenser,
@@ -45,6 +46,7 @@ SMALL: dict[type, Any] = {
     Herding: lambda: Herding(ipc=2),
     KCenter: lambda: KCenter(ipc=2),
     KMeansCenters: lambda: KMeansCenters(ipc=2, random_state=0),
+    CAFECondenser: lambda: CAFECondenser(ipc=2, max_iter=5, random_state=0),
     DCCondenser: lambda: DCCondenser(ipc=2, max_iter=5, random_state=0),
     DSACondenser: lambda: DSACondenser(ipc=2, max_iter=5, random_state=0),
     DMCondenser: lambda: DMCondenser(ipc=2, max_iter=5, random_state=0),

@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from m3d_sklearn.base import BaseCondenser
 from m3d_sklearn.condensers import (
+    CAFECondenser,
     DCCondenser,
     DMCondenser,
     DSACondenser,
@@ -26,6 +27,7 @@ METHODS: dict[str, tuple[str, type[BaseCondenser]]] = {
     "herding": ("Herding", Herding),
     "kcenter": ("KCenter", KCenter),
     "kmeans": ("k-means", KMeansCenters),
+    "cafe": ("CAFE", CAFECondenser),
     "dc": ("DC", DCCondenser),
     "dsa": ("DSA", DSACondenser),
     "dm": ("DM", DMCondenser),

@@ -1,5 +1,6 @@
 """Methods that make new rows, one file each."""
 
+from m3d_sklearn.condensers._cafe import CAFECondenser
 from m3d_sklearn.condensers._dc import DCCondenser
 from m3d_sklearn.condensers._dm import DMCondenser
 from m3d_sklearn.condensers._dsa import DSACondenser
@@ -8,6 +9,7 @@ from m3d_sklearn.condensers._kmeans import KMeansCenters
 from m3d_sklearn.condensers._m3d import M3DCondenser
 
 __all__ = [
+    "CAFECondenser",
     "DCCondenser",
     "DMCondenser",
     "DSACondenser",

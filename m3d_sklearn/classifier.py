@@ -31,8 +31,7 @@ from m3d_sklearn.core.training import (
     predict_logits,
     train,
 )
-from m3d_sklearn.device_rows import device_rows
-from m3d_sklearn.layout import Units
+from m3d_sklearn.device_rows import device_rows, held_or_read
 
 __all__ = ["NetworkClassifier", "make_recipe"]
 
@@ -217,8 +216,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         network = auto_network(shape) if self.network == "auto" else self.network
         module = build(network, shape, len(data.classes), stream)
         check_outputs(module, shape, len(data.classes), device)
-        units = Units.measure(data.rows)
-        rows, scale = device_rows(data.rows, units, device)
+        units = data.units
+        rows, scale = held_or_read(data.rows, units, device)
         labels = torch.from_numpy(data.labels).to(device)
         with tqdm(total=epochs, disable=not self.verbose, desc=type(self).__name__) as bar:
 

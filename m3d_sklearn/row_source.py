@@ -191,7 +191,7 @@ class LazyRows:
     ----------
     source : ArraySource or DatasetSource
     layout : Layout
-    check : callable
+    check : callable, optional
         Called with every block of the first pass; raises for values that are not finite.
     """
 
@@ -199,7 +199,7 @@ class LazyRows:
         self,
         source: ArraySource | DatasetSource,
         layout: Layout,
-        check: Callable[[np.ndarray], None],
+        check: Callable[[np.ndarray], None] | None = None,
     ) -> None:
         self.source, self.layout, self._check = source, layout, check
         self.shape = (source.shape[0], *layout.canonical_shape)
@@ -224,7 +224,8 @@ class LazyRows:
         found, moments = Fingerprint(), None
         found.begin(self.dtype, self.shape)
         for block in row_blocks(self):
-            self._check(block)
+            if self._check is not None:
+                self._check(block)
             found.add(block)
             own = Moments.of(block)
             moments = own if moments is None else moments + own

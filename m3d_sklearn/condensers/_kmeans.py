@@ -121,7 +121,7 @@ class KMeansCenters(BaseCondenser):
     def _stored_rows(self, ipc: np.ndarray, data: TrainingData) -> np.ndarray:
         """No more than a class has distinct rows: further centres would be repeats."""
         distinct = [
-            _count_distinct((data.rows[i] for i in np.flatnonzero(data.labels == c)), count)
+            _count_distinct((data.rows[i : i + 1] for i in np.flatnonzero(data.labels == c)), count)
             for c, count in enumerate(ipc)
         ]
         of_distinct = replace(data, labels=np.repeat(np.arange(len(ipc)), distinct))
@@ -140,7 +140,7 @@ class KMeansCenters(BaseCondenser):
         return Result(values, labels, self._params(task), attributes=attributes)
 
     def _fit_class(self, task: Task, c: int) -> KMeans:
-        rows = task.data.rows[task.data.labels == c]
+        rows = task.data.rows[np.flatnonzero(task.data.labels == c)]
         units = task.units.to_units(rows, np.float64).reshape(len(rows), -1)
         k_means = KMeans(
             int(task.ipc[c]),

@@ -33,7 +33,13 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, rows: np.ndarray) -> Moments:
-        """Measure canonical rows (n, c, h, w) or (n, d), in float64."""
+        """Measure canonical rows (n, c, h, w) or (n, d), in float64.
+
+        Raises
+        ------
+        ValueError
+            If their range is more than float64 holds.
+        """
         image = rows.ndim == 4
         axes, others = (None, (0, 2, 3)) if image else (0, 0)
         low = np.asarray(rows.min(axes), np.float64)
@@ -73,4 +79,11 @@ class Moments(NamedTuple):
 
 
 def _span(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    return np.where(high > low, high - low, 1.0)
+    with np.errstate(over="ignore"):
+        span = high - low
+    if not np.isfinite(span).all():
+        raise ValueError(
+            f"X must have a range that float64 holds; got values from {low.min():.3g} to "
+            f"{high.max():.3g}. Divide X by a constant."
+        )
+    return np.where(high > low, span, 1.0)

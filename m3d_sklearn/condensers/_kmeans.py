@@ -144,7 +144,7 @@ class KMeansCenters(BaseCondenser):
         units = task.units.to_units(rows, np.float64).reshape(len(rows), -1)
         k_means = KMeans(
             int(task.ipc[c]),
-            n_init=self.n_init,
+            n_init=self.n_init if task.ipc[c] > 1 else 1,  # one centre is the mean
             max_iter=self.max_iter,
             copy_x=False,
             random_state=task.stream.seed() % 2**32,

@@ -145,8 +145,9 @@ class BaseCondenser(
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         task = Task(X, y, data, ipc, device, Stream(seed, device))
         result = self._condense(task)
+        fitted = self._fitted(task, result)
         validation.take_attributes(self, data)
-        for name, value in self._fitted(task, result).items():
+        for name, value in fitted.items():
             setattr(self, name, value)
         return self
 

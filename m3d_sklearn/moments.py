@@ -44,10 +44,11 @@ class Moments(NamedTuple):
         axes, others = (None, (0, 2, 3)) if image else (0, 0)
         low = np.asarray(rows.min(axes), np.float64)
         high = np.asarray(rows.max(axes), np.float64)
+        span = _span(low, high)
         # One memory order, so that sums have the same bits for any.
         scaled = rows.astype(np.float64, order="C")
         scaled -= low
-        scaled /= _span(low, high)
+        scaled /= span
         n = rows.size // rows.shape[1]
         mean = scaled.sum(others) / n
         scaled -= mean[:, None, None] if image else mean

@@ -116,7 +116,6 @@ class DatasetSource:
         self.shape = (n, *first.shape)
         self.dtype = first.dtype
         self.workers = min(WORKERS, os.cpu_count() or 1)
-        self._pool = ThreadPoolExecutor(self.workers)
 
     def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
         numbers = np.arange(len(self._seen))[index]
@@ -127,8 +126,12 @@ class DatasetSource:
                 rows[place] = self._item(int(numbers[place]))
 
         parts = np.array_split(np.arange(len(numbers)), self.workers)
-        for done in [self._pool.submit(fill, part) for part in parts if len(part)]:
-            done.result()
+        if len(numbers) <= self.workers:
+            fill(np.arange(len(numbers)))
+        else:
+            with ThreadPoolExecutor(self.workers) as pool:
+                for _ in pool.map(fill, parts):
+                    pass
         return rows
 
     def _item(self, number: int) -> np.ndarray:
@@ -137,13 +140,13 @@ class DatasetSource:
             item = self.dataset[number]
         except Exception as error:
             raise ValueError(f"X[{number}] could not be read: {_said(error)}") from error
-        label = None
         if isinstance(item, (tuple, list)):
-            if len(item) != 2:
+            if len(item) not in (1, 2):
                 raise ValueError(
                     f"X[{number}] must be a row or a pair (row, label); got {len(item)} parts."
                 )
-            item, label = item
+            label = item[1] if len(item) == 2 else None
+            item = item[0]
             self._seen[number] = getattr(label, "item", lambda: label)()
         try:
             row = np.asarray(item.detach().cpu() if hasattr(item, "detach") else item)

@@ -53,6 +53,7 @@ from m3d_sklearn import (
     Random,
     evaluate,
 )
+from m3d_sklearn.core.host_rows import HostRows
 
 every_estimator = pytest.mark.parametrize("cls", ESTIMATORS, ids=name_of)
 
@@ -307,6 +308,13 @@ def seen_trainings(estimator: Any, X: Any, y: Any) -> Any:
     return counter.call_count
 
 
+def seen_reads(estimator: Any, X: Any, y: Any) -> Any:
+    """Times that rows are drawn from the host, and not from the device."""
+    with counted(HostRows, "__getitem__") as counter:
+        estimator.fit(X, y)
+    return counter.call_count
+
+
 def seen_condensations(estimator: Any, X: Any, y: Any) -> Any:
     """Condensations in two fits with different classifiers."""
     with counted(M3DCondenser, "_condense") as counter:
@@ -396,6 +404,7 @@ MATCHING = {
         expected=(20, 30),
     ),
     "precision": Change("bfloat16"),
+    "cache": Change(0, see=seen_reads),
     "random_state": Change(1),
 }
 MLP = {"network": "mlp"}

@@ -12,7 +12,6 @@ from m3d_sklearn import Herding, KCenter, M3DCondenser, NetworkClassifier, evalu
 from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.condensers._pool import trained_networks
 from m3d_sklearn.core.augmentation import MATCHING
-from m3d_sklearn.core.compiling import Compiled
 from m3d_sklearn.core.kernels import make_kernel
 from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.many import ManyConvNets, together
@@ -130,16 +129,69 @@ def test_bfloat16_is_the_default_and_near_float32(digits):
     assert fitted.params_["precision"] == ("bfloat16" if capable else "float32")
 
 
-def test_compiled_features_are_the_modules():
+@pytest.mark.parametrize("side", [32, 28, 24, 64, 20])
+@pytest.mark.parametrize("width", [128, 24])
+def test_fused_blocks_are_the_modules(side, width):
+    shape = (3, side, side)
+    network = build(partial(ConvNet, width=width), shape, 4, Stream(0, CUDA))
+    for norm in network.blocks[1::4]:  # so that signs differ among channels
+        norm.weight.data.normal_()
+        norm.bias.data.normal_()
+    x = torch.randn(7, *shape, device=CUDA, requires_grad=True)
+    wanted = [x, *(p for n, p in network.blocks.named_parameters() if int(n.partition(".")[0]) % 4)]
+    found = []
+    for features in (embed(network, x), network.blocks(x).flatten(1)):
+        value = (features * features.detach().cos()).sum()
+        found.append([features, *torch.autograd.grad(value, wanted)])
+    for own, plain in zip(*found, strict=True):
+        assert (own - plain).norm() < 1e-3 * plain.norm()
+
+
+def test_fused_blocks_in_bfloat16_are_near_the_modules():
     network = build("convnet", SHAPE, 4, Stream(0, CUDA)).requires_grad_(False)
     x = torch.randn(16, *SHAPE, device=CUDA, requires_grad=True)
-    plain = embed(network, x)
-    (gradient,) = torch.autograd.grad(plain.square().sum(), x)
-    network.compiled = Compiled(network.embed)
-    compiled = embed(network, x)
-    assert (compiled - plain).norm() < 1e-3 * plain.norm()
-    (own,) = torch.autograd.grad(compiled.square().sum(), x)
-    assert (own - gradient).norm() < 1e-2 * gradient.norm()
+    found = []
+    for features in (embed(network, x, Effort(torch.bfloat16)), network.blocks(x).flatten(1)):
+        found.append([features, *torch.autograd.grad(features.square().sum(), x)])
+    for own, plain in zip(*found, strict=True):
+        assert (own - plain).norm() < 3e-2 * plain.norm()
+
+
+@pytest.mark.parametrize("counts", [[2] * 4, [60] * 4])
+def test_recorded_steps_are_the_plain_ones(counts, monkeypatch):
+    """Over classes shuffled anew, networks redrawn, and decoded rows drawn."""
+    rows = []
+    for able in (True, False):
+        monkeypatch.setattr("m3d_sklearn.core.gpu.graphs.records", lambda d, able=able: able)
+        _, *rest = small_run(counts=counts, max_iter=25)
+        start = torch.rand(sum(counts), *SHAPE, generator=torch.Generator().manual_seed(1))
+        rows.append(condense(start.double().to(CUDA), *rest).rows)
+    torch.testing.assert_close(*rows, rtol=0, atol=1e-9)
+
+
+def test_recorded_training_is_the_plain_one(monkeypatch):
+    protocol = PROTOCOLS["m3d"]
+    recipe = TrainingRecipe(20, 8, policy=protocol.policies[1], cutmix=protocol.cutmix)
+    rows = torch.randn(20, *SHAPE, device=CUDA, dtype=torch.float64)
+    labels = torch.arange(20, device=CUDA) % 4
+    found = []
+    for able in (True, False):
+        monkeypatch.setattr("m3d_sklearn.core.gpu.graphs.records", lambda d, able=able: able)
+        streams = [Stream(seed, CUDA) for seed in range(2)]
+        networks = [build(partial(ConvNet, width=16), SHAPE, 4, own).double() for own in streams]
+        curve = train(networks, rows.__getitem__, labels, recipe, streams, SHAPE)
+        found.append((curve, torch.stack([network(rows) for network in networks]).detach()))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-9)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-8, atol=1e-8)
+
+
+def test_a_kernel_that_looks_at_values_runs_unrecorded(digits):
+    def kernel(x, y):
+        assert float(x.detach().abs().sum()) >= 0
+        return x @ y.transpose(-1, -2)
+
+    model = M3DCondenser(1, kernel=kernel, augmentation=["crop"], max_iter=8, device="cuda")
+    assert np.isfinite(model.fit(*digits).condensed_.X).all()
 
 
 def test_less_memory_gives_the_same_rows(monkeypatch):

@@ -77,9 +77,16 @@ class Cell:
             "steps": settings.max_steps,
             "curve": list(settings.curve),
             "version": __about__.__version__,
-            # Defaults differ between a CPU and a GPU, and so do roundings.
-            "device": resolve_device(settings.device).type,
+            "device": self._fitted_on(),
         }
+
+    def _fitted_on(self) -> str:
+        """Kind of device of the fit: defaults differ between a CPU and a GPU, and so do roundings.
+
+        A method may name its own; the grid's then trains the networks alone.
+        """
+        own = "auto" if self.condenser is None else str(self.condenser.device)
+        return resolve_device(self.settings.device).type if own == "auto" else own.partition(":")[0]
 
     @property
     def key(self) -> str:

@@ -60,7 +60,8 @@ def compare(
     ----------
     methods : str, condenser, list of them, or dict
         "random", "herding", "kcenter", "kmeans", "dm", "m3d"; unfitted condensers; or a dict of
-        label to either. ipc, seed and device are set by the grid.
+        label to either. ipc and seed are set by the grid, and the device where a condenser
+        names none.
     datasets : str, Dataset, list of them, or dict
         Names or folders for :func:`m3d_sklearn.datasets.load`, data sets, or a dict of label
         to a data set or to ``(X_train, y_train, X_test, y_test)``.
@@ -195,6 +196,11 @@ class Grid:
         """Cells without a result."""
         return [cell for cell in self.cells if not folder.done(cell)]
 
+    def unfitted(self, folder: ResultsFolder) -> list[Cell]:
+        """Cells of which no condensed set is kept."""
+        fits = [cell for cell in self.missing(folder) if cell.condenser is not None]
+        return [cell for cell in fits if "fit" not in (folder.find(cell) or {})]
+
     def run(
         self,
         folder: ResultsFolder,
@@ -202,8 +208,12 @@ class Grid:
         n_jobs: int | None = None,
         threads: int | None = None,
         verbose: int = 0,
+        fit_only: bool = False,
     ) -> None:
         """Run what is missing; see :func:`compare`.
+
+        With `fit_only` the condensed sets are made and kept, and nothing is trained on them: a
+        later run goes on from there, on another machine if need be.
 
         Raises
         ------
@@ -211,7 +221,8 @@ class Grid:
             If `n_jobs` or `threads` is not a whole number, or is 0.
         """
         folder = ResultsFolder(folder.path.absolute())  # workers may have another folder as theirs
-        missing, since = self.missing(folder), now()
+        missing = self.unfitted(folder) if fit_only else self.missing(folder)
+        since = now()
         shares = self.shares(missing, n_jobs, threads)
         with tqdm(
             total=len(self.cells),
@@ -224,7 +235,14 @@ class Grid:
             for wait in (False, True):
                 tasks = (
                     delayed(_numbered)(
-                        number, folder, cell, self.data[cell.dataset], shares.threads, since, wait
+                        number,
+                        folder,
+                        cell,
+                        self.data[cell.dataset],
+                        shares.threads,
+                        since,
+                        wait,
+                        fit_only,
                     )
                     for number, cell in enumerate(missing)
                 )

@@ -33,7 +33,13 @@ TAKEN = "taken"  # another process is at it
 
 
 def run_cell(
-    folder: ResultsFolder, cell: Cell, data: Dataset, threads: int, since: str, wait: bool = False
+    folder: ResultsFolder,
+    cell: Cell,
+    data: Dataset,
+    threads: int,
+    since: str,
+    wait: bool = False,
+    fit_only: bool = False,
 ) -> str:
     """Run a cell unless it is done, or another process is at it.
 
@@ -48,11 +54,13 @@ def run_cell(
         Time of the call: a failure that another process recorded after it is not tried again.
     wait : bool
         Whether to wait for another process to end, and then look again.
+    fit_only : bool
+        Whether to keep the condensed set and train nothing on it.
 
     Returns
     -------
     str
-        "done", "failed" or "taken".
+        "done", "failed", "taken", or "fitted" where nothing more was asked for.
     """
     lock = folder.lock(cell)
     try:
@@ -67,7 +75,7 @@ def run_cell(
             return FAILED
         # What a user's classifier would share out among processes shares this cell's cores.
         with parallel_config("sequential"), limited_threads(threads), _own_device(cell) as device:
-            return _run(folder, cell, data, threads, device, known)
+            return _run(folder, cell, data, threads, device, known, fit_only)
     finally:
         lock.release()
 
@@ -98,6 +106,7 @@ def _run(
     threads: int,
     device: torch.device,
     known: dict[str, Any] | None,
+    fit_only: bool,
 ) -> str:
     record = {
         "format": FORMAT,
@@ -113,6 +122,8 @@ def _run(
     try:
         _import_optimizers(cell)
         fitted, condensed = _fitted(folder, cell, data, device, known, record)
+        if fit_only:
+            return FITTED
         scores = score_models(condensed, data.X_test, data.y_test, cell.settings, cell.seed, device)
         whole = cell.condenser is None
         mmd = None if whole else mmd_to_data(condensed, data.X_train, data.y_train, device)

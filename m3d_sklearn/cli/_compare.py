@@ -110,6 +110,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would run and how long, from a sample"
     )
+    parser.add_argument(
+        "--fit-only",
+        action="store_true",
+        help="make the condensed sets; a later call, on a GPU say, trains networks on them",
+    )
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -134,9 +139,10 @@ def run(options: argparse.Namespace) -> int:
     grid, folder = Grid(cells, data), ResultsFolder(place(chosen["out"]))
     if getattr(options, "dry_run", False):
         return _say_what_would_run(grid, folder, chosen)
-    quiet = getattr(options, "quiet", False)
-    grid.run(folder, n_jobs=chosen["jobs"], threads=chosen["threads"], verbose=not quiet)
-    return _say_what_ran(grid, folder)
+    quiet, fit_only = getattr(options, "quiet", False), getattr(options, "fit_only", False)
+    share = {"n_jobs": chosen["jobs"], "threads": chosen["threads"]}
+    grid.run(folder, **share, verbose=not quiet, fit_only=fit_only)
+    return _say_what_was_fitted(grid, folder) if fit_only else _say_what_ran(grid, folder)
 
 
 def resolved(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -284,6 +290,12 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _say_what_was_fitted(grid: Grid, folder: ResultsFolder) -> int:
+    left = len(grid.unfitted(folder))
+    print(f"{len(grid.cells) - left} of {len(grid.cells)} cells fitted in {folder.path}")
+    return 1 if left else 0
 
 
 def _say_what_ran(grid: Grid, folder: ResultsFolder) -> int:

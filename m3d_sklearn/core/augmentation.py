@@ -43,6 +43,8 @@ __all__ = [
     "draw_by_batch",
     "resolve",
     "single_operation",
+    "tensors",
+    "with_tensors",
 ]
 
 CROP, CUTOUT, SCALE, ROTATE = 0.125, 0.5, 1.2, math.radians(15)
@@ -259,6 +261,19 @@ def apply(images: Tensor, drawn: Sequence[Draw], group: Tensor | None = None) ->
             changed = torch.where(chosen[:, None, None, None], changed, images)
         images = changed
     return images
+
+
+def tensors(drawn: Sequence[Draw]) -> list[Tensor]:
+    """The tensors of some draws, in one list."""
+    return [t for draw in drawn for t in (draw.numbers, draw.chosen) if t is not None]
+
+
+def with_tensors(drawn: Sequence[Draw], values: Sequence[Tensor]) -> list[Draw]:
+    """The same draws with other tensors, in the order of :func:`tensors`."""
+    left = iter(values)
+    return [
+        Draw(name, next(left), None if chosen is None else next(left)) for name, _, chosen in drawn
+    ]
 
 
 def resolve(policy: Policy | str | None, automatic: Policy, is_image: bool) -> Policy:

@@ -9,19 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m3d_sklearn.core.devices import is_accelerator
-
 __all__ = ["Compiled", "pays"]
 
-# Compiling takes up to a minute, and on a CPU takes a third of the time away: it pays for
-# what two cores do in some minutes. The bound for a GPU is a guess until one is measured.
-WORTH_FLOP = {"cpu": 15e12, "accelerator": 500e12}
+# Compiling takes up to a minute and takes a third of the time away: it pays for what two
+# cores do in some minutes.
+WORTH_FLOP = 15e12
 MOST_SHAPES = 16
 
 
-def pays(flop: float, device: torch.device) -> bool:
+def pays(flop: float) -> bool:
     """Whether a run of this much arithmetic is long enough to compile for."""
-    return flop >= WORTH_FLOP["accelerator" if is_accelerator(device) else "cpu"]
+    return flop >= WORTH_FLOP
 
 
 class Compiled:
@@ -41,13 +39,14 @@ class Compiled:
         self.by_shape: dict[Any, Callable[..., Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
-        key = _shapes(arguments), torch.is_grad_enabled(), _autocast(arguments)
+        mode = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
+        key = _shapes(arguments), mode
         if key in self.by_shape:
             return self.by_shape[key](*arguments)
         if len(self.by_shape) >= MOST_SHAPES:
             return self.function(*arguments)
         try:
-            compiled = _compile(self.function, arguments)
+            compiled = _compile(self.function)
             result = compiled(*arguments)
         except Exception:
             # Compilers fail in many ways. Where the function itself is at fault it fails again.
@@ -57,31 +56,18 @@ class Compiled:
         return result
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return [t for item in value for t in _tensors(item)] if isinstance(value, tuple) else []
-
-
 def _shapes(value: Any) -> Any:
     if isinstance(value, Tensor):
         return tuple(value.shape), value.stride(), value.dtype, value.device, value.requires_grad
     return tuple(map(_shapes, value)) if isinstance(value, tuple) else value
 
 
-def _autocast(arguments: tuple[Any, ...]) -> Any:
-    kinds = {tensor.device.type for tensor in _tensors(arguments)}
-    return tuple((k, torch.is_autocast_enabled(k), torch.get_autocast_dtype(k)) for k in kinds)
-
-
-def _compile(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     # A code object of its own, because torch counts recompilations by it and gives up
     # without a word after the eighth.
     own = _copied(function)
-    on_cpu = all(tensor.device.type == "cpu" for tensor in _tensors(arguments))
     # One compiling thread starts no worker processes inside a user's program.
-    options = {"compile_threads": 1} if on_cpu else None
-    return torch.compile(own, dynamic=False, options=options)
+    return torch.compile(own, dynamic=False, options={"compile_threads": 1})
 
 
 def _copied(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -14,14 +16,19 @@ __all__ = [
     "cache_memory",
     "device_name",
     "float64_device",
+    "fused_optimizer",
     "global_generators",
     "is_accelerator",
     "keep_freed_memory",
+    "on_device",
     "out_of_memory",
     "peak_memory",
+    "record",
+    "records",
     "reset_peak_memory",
     "resolve_device",
     "resolve_precision",
+    "runs_triton",
     "send",
     "upload",
     "working_memory",
@@ -149,6 +156,47 @@ def keep_freed_memory() -> None:
     so free one of that size. Once a process is enough.
     """
     torch.empty(2**25 - 2**16, dtype=torch.uint8)
+
+
+def on_device(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Launch kernels of our own on `device`, whichever GPU is the current one."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+
+def runs_triton(device: torch.device) -> bool:
+    """Whether Triton's kernels run on `device`."""
+    return device.type == "cuda"
+
+
+def records(device: torch.device) -> bool:
+    """Whether launches on `device` can be recorded and replayed."""
+    return device.type == "cuda"
+
+
+def record(step: Callable[[], Any], device: torch.device) -> tuple[Callable[[], None], Any]:
+    """Run a step once, record its launches, and give what replays them and what they fill.
+
+    Raises
+    ------
+    RuntimeError
+        Where the step waits for the device, or memory is out.
+    """
+    with torch.cuda.device(device):
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            step()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        # Other threads of the process may allocate meanwhile.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            outputs = step()
+    return graph.replay, outputs
+
+
+def fused_optimizer(device: torch.device) -> bool:
+    """Whether torch's optimisers have one kernel for a step on `device`."""
+    return device.type == "cuda"
 
 
 def is_accelerator(device: torch.device) -> bool:

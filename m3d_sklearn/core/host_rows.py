@@ -47,7 +47,6 @@ class HostRows:
         self._kept = self._empty(min(shape[0], cache // max(1, one.nbytes)))
         self._place = np.full(shape[0], -1)  # of a row among those kept
         self._n_kept = 0
-        self._reader = ThreadPoolExecutor(1)
         self._numbers = np.empty(0, np.int64)  # rows that were read ahead for this draw
         self._ahead: Future[Tensor] | None = None
         self._next: tuple[np.ndarray, Future[Tensor]] | None = None
@@ -75,7 +74,9 @@ class HostRows:
         self._numbers, self._ahead = self._next or (np.empty(0, np.int64), None)
         numbers = np.unique(numbers)
         numbers = numbers[self._place[numbers] < 0]
-        self._next = numbers, self._reader.submit(self._fetch, numbers)
+        reader = ThreadPoolExecutor(1)  # one a draw: nothing to close, whatever ends the run
+        self._next = numbers, reader.submit(self._fetch, numbers)
+        reader.shutdown(wait=False)
 
     def _fetch(self, numbers: np.ndarray) -> Tensor:
         return send(self.read(numbers), self.device)

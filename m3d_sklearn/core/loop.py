@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from m3d_sklearn.core.devices import is_accelerator
+from m3d_sklearn.core.devices import fused_optimizer, is_accelerator
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe
@@ -61,9 +61,10 @@ class Plateau:
 
 
 def make_optimizer(rows: Tensor, recipe: Recipe) -> torch.optim.Optimizer:
+    how = {"lr": recipe.learning_rate, "fused": fused_optimizer(rows.device) or None}
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD([rows], lr=recipe.learning_rate, momentum=recipe.momentum)
-    return torch.optim.Adam([rows], lr=recipe.learning_rate, betas=(recipe.momentum, 0.99))
+        return torch.optim.SGD([rows], momentum=recipe.momentum, **how)
+    return torch.optim.Adam([rows], betas=(recipe.momentum, 0.99), **how)
 
 
 def rate_factor(schedule: str, done: float) -> float:

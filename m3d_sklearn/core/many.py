@@ -13,25 +13,33 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3d_sklearn.core.devices import is_accelerator
-from m3d_sklearn.core.networks import MLP, ConvNet
+from m3d_sklearn.core.gpu.blocks import block
+from m3d_sklearn.core.networks import MLP, ConvNet, draws_nothing
 from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
 
 __all__ = ["ManyConvNets", "ManyMLPs", "Separate", "together"]
 
 
 class Separate(nn.Module):
-    """Networks that go through their batches one after another."""
+    """Networks that go through their batches one after another.
+
+    Attributes
+    ----------
+    recordable : bool
+        Whether a step of theirs can be recorded as a graph: they draw no numbers.
+    """
 
     def __init__(self, networks: Sequence[nn.Module], streams: Sequence[Stream]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.streams = list(streams)
+        self.recordable = all(map(draws_nothing, networks))
 
     def forward(self, rows: Tensor) -> Tensor:
         """(N, b, ...) to logits (N, b, n_outputs)."""
         logits = []
         for network, stream, own in zip(self.networks, self.streams, rows, strict=True):
-            if type(network) in (ConvNet, MLP):
+            if draws_nothing(network):
                 logits.append(network(own))
                 continue
             with borrowed_global_generators(stream):  # dropout draws from nowhere else
@@ -44,6 +52,8 @@ class Separate(nn.Module):
 
 class _Stacked(nn.Module):
     """Networks whose parameters of a name are joined along their first axis."""
+
+    recordable = True
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -75,11 +85,11 @@ class ManyConvNets(_Stacked):
         """(b, N·channels, h, w) to (b, N·d)."""
         n, first = len(self.originals), self.originals[0]
         for place in range(0, len(first.blocks), 4):
-            weight, bias = (getattr(self, f"blocks_{place}_{k}") for k in ("weight", "bias"))
-            padding = first.blocks[place].padding
-            rows = F.conv2d(rows, weight, bias, padding=padding, groups=n)
-            scale, shift = (getattr(self, f"blocks_{place + 1}_{k}") for k in ("weight", "bias"))
-            rows = F.avg_pool2d(F.relu(F.group_norm(rows, len(scale), scale, shift)), 2)
+            convolution, norm = (
+                tuple(getattr(self, f"blocks_{layer}_{kind}") for kind in ("weight", "bias"))
+                for layer in (place, place + 1)
+            )
+            rows = block(rows, convolution, norm, first.blocks[place].padding, groups=n)
         return rows.flatten(1)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -87,8 +97,7 @@ class ManyConvNets(_Stacked):
         side_by_side = rows.transpose(0, 1).flatten(1, 2)
         if is_accelerator(rows.device):
             side_by_side = side_by_side.contiguous(memory_format=torch.channels_last)
-        compiled = getattr(self, "compiled", self.embed)
-        return self._head(compiled(side_by_side))
+        return self._head(self.embed(side_by_side))
 
 
 class ManyMLPs(_Stacked):

@@ -41,9 +41,11 @@ def stack_classes(features: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
         return stacked, features.new_full((n, longest), 1 / longest)
     sizes = upload(counts, features.device)
     filled = torch.arange(longest, device=features.device) < sizes[:, None]  # (C, N)
-    stacked = features.new_zeros(n, longest, features.shape[1])
-    stacked = stacked.masked_scatter(filled[..., None], features)
-    return stacked, filled.to(features.dtype) / sizes[:, None]
+    places = [c * longest + i for c, count in enumerate(counts) for i in range(count)]
+    stacked = features.new_zeros(n * longest, features.shape[1])
+    # By places that the host knows: a mask's backward pass would wait for the device.
+    stacked = stacked.index_copy(0, upload(places, features.device), features)
+    return stacked.view(n, longest, -1), filled.to(features.dtype) / sizes[:, None]
 
 
 def mmd2(

@@ -20,10 +20,10 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from m3d_sklearn.core import compiling
-from m3d_sklearn.core.compiling import Compiled
 from m3d_sklearn.core.cpu.convnet import Passes, compiled_passes, features
 from m3d_sklearn.core.cpu.weights import BlockWeights
 from m3d_sklearn.core.devices import autocast, is_accelerator, keep_freed_memory
+from m3d_sklearn.core.gpu.blocks import block
 from m3d_sklearn.core.layers import instance_norm, need_images
 from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
 
@@ -36,6 +36,7 @@ __all__ = [
     "build",
     "classify",
     "compile_where_it_pays",
+    "draws_nothing",
     "embed",
     "forward_flop",
     "redraw_",
@@ -97,8 +98,8 @@ class ConvNet(nn.Module):
         if depth < 1:
             raise ValueError(f"network 'convnet' needs a depth of 1 or more; got depth={depth}.")
         blocks: list[nn.Module] = []
-        for block in range(depth):
-            padding = 3 if block == 0 and size == [28, 28] else 1
+        for place in range(depth):
+            padding = 3 if place == 0 and size == [28, 28] else 1
             size = [(side + 2 * padding - 2) // 2 for side in size]
             if min(size) < 1:
                 raise ValueError(
@@ -118,10 +119,12 @@ class ConvNet(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Features of the last block, (n, width·h·w)."""
-        if is_accelerator(x.device) or torch.is_autocast_enabled(x.device.type):
-            return self.blocks(x).flatten(1)
-        keep_freed_memory()
         parts = zip(self.blocks[::4], self.blocks[1::4], strict=True)
+        if is_accelerator(x.device) or torch.is_autocast_enabled(x.device.type):
+            for c, n in parts:
+                x = block(x, (c.weight, c.bias), (n.weight, n.bias), c.padding)
+            return x.flatten(1)
+        keep_freed_memory()
         blocks = [BlockWeights(c.weight, n.weight, n.bias, c.padding[0]) for c, n in parts]
         return features(x, blocks, rows_in_cache(x), self.passes)
 
@@ -286,6 +289,11 @@ def _sees_batches(network: nn.Module) -> bool:
     )
 
 
+def draws_nothing(network: nn.Module) -> bool:
+    """Whether a network's passes are known to draw no random numbers."""
+    return type(network) in (ConvNet, MLP)
+
+
 class Effort(NamedTuple):
     """How features are computed: what changes their cost and rounding, and nothing else.
 
@@ -309,8 +317,7 @@ def embed(network: nn.Module, x: Tensor, effort: Effort | None = None) -> Tensor
     function of shapes alone, so results repeat.
     """
     effort = effort or Effort()
-    compiled = getattr(network, "compiled", None)
-    own = compiled or getattr(network, "embed", network)
+    own = getattr(network, "embed", network)
 
     def pass_through(rows: Tensor) -> Tensor:
         with autocast(x.device, effort.precision):
@@ -356,16 +363,8 @@ def forward_flop(network: nn.Module, input_shape: tuple[int, ...], device: torch
 def compile_where_it_pays(
     network: nn.Module, input_shape: tuple[int, ...], rows: float, device: torch.device
 ) -> None:
-    """Compile a network's passes, for a run that sends `rows` rows through it in all.
-
-    A CPU has compiled passes for ConvNet alone; tables need none.
-    """
-    on_cpu = not is_accelerator(device)
-    if len(input_shape) != 3 or (on_cpu and not isinstance(network, ConvNet)):
+    """Compile ConvNet's passes on a CPU, for a run that sends `rows` rows through in all."""
+    if is_accelerator(device) or not isinstance(network, ConvNet):
         return
-    if not compiling.pays(rows * forward_flop(network, input_shape, device), device):
-        return
-    if on_cpu:
+    if compiling.pays(rows * forward_flop(network, input_shape, device)):
         network.passes = compiled_passes()
-    else:
-        network.compiled = Compiled(getattr(network, "embed", network.forward))

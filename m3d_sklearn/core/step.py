@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
@@ -12,7 +14,8 @@ from torch import Tensor, nn
 from m3d_sklearn.core import augmentation, formation
 from m3d_sklearn.core.augmentation import Draw
 from m3d_sklearn.core.devices import is_accelerator, out_of_memory, upload, working_memory
-from m3d_sklearn.core.networks import Effort
+from m3d_sklearn.core.gpu.graphs import Graphs
+from m3d_sklearn.core.networks import Effort, draws_nothing
 from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
 from m3d_sklearn.core.recipe import MAX_DECODED, Recipe, decoded_counts
 from m3d_sklearn.core.sampling import ClassPools, range_numbers
@@ -48,6 +51,18 @@ class StepDraw(NamedTuple):
     real: Tensor
     decoded: Tensor | None
     augmentation: list[Draw]
+
+
+def _tensors_of(drawn: StepDraw) -> list[Tensor]:
+    decoded = [] if drawn.decoded is None else [drawn.decoded]
+    return [drawn.real, *decoded, *augmentation.tensors(drawn.augmentation)]
+
+
+def _with_tensors(drawn: StepDraw, tensors: Sequence[Tensor]) -> StepDraw:
+    """The same choices, read from other tensors."""
+    real, *rest = tensors
+    decoded = None if drawn.decoded is None else rest.pop(0)
+    return StepDraw(real, decoded, augmentation.with_tensors(drawn.augmentation, rest))
 
 
 class Objective(Protocol):
@@ -160,6 +175,10 @@ class Gradient:
         self.device = pools.rows.device
         # Small classes without augmentation give the same real rows every time.
         self.fixed_real = not recipe.policy and max(pools.sizes) <= recipe.batch_real
+        self.alike = len(set(recipe.counts)) == len(set(pools.batch_counts(recipe.batch_real))) == 1
+        # What is read from the host cannot be recorded.
+        self.alike = self.alike and isinstance(pools.rows, Tensor)
+        self.graphs = Graphs(self.device)
         self.memory = working_memory(self.device)
         self.parts = split_classes(pools, recipe, self.memory, self.device)
 
@@ -180,7 +199,16 @@ class Gradient:
         self, rows: Tensor, network: nn.Module, drawn: StepDraw, whole: bool, same_real: bool
     ) -> Tensor:
         how = {"whole": whole, "same_real": same_real, "keep_real": self.fixed_real}
-        return torch.cat([self._of_part(part, rows, network, drawn, how) for part in self.parts])
+
+        def over_parts(*tensors: Tensor) -> Tensor:
+            own = _with_tensors(drawn, tensors)
+            return torch.cat([self._of_part(part, rows, network, own, how) for part in self.parts])
+
+        tensors = _tensors_of(drawn)
+        if self.fixed_real or not self.alike or not draws_nothing(network):
+            return over_parts(*tensors)
+        kind = id(rows), id(network), whole, tuple(draw.name for draw in drawn.augmentation)
+        return self.graphs(over_parts, tensors, kind)
 
     def _of_part(
         self, part: Part, rows: Tensor, network: nn.Module, drawn: StepDraw, how: dict[str, bool]
@@ -188,13 +216,20 @@ class Gradient:
         """One part's losses; its activations are gone before the next part's are made."""
         stored = rows[part.stored].detach().requires_grad_(True)
         batch = make_batch(stored, part, drawn, self.pools, self.recipe)._replace(**how)
-        with borrowed_global_generators(self.stream):  # dropout draws from nowhere else
+        with self._generators(network):
             loss = self.objective(network, batch)
         (rows.grad[part.stored],) = torch.autograd.grad(loss.sum(), stored)
         return loss.detach()
 
+    def _generators(self, network: nn.Module) -> contextlib.AbstractContextManager[None]:
+        """The run's own numbers for a network that draws from the global generators (dropout)."""
+        if draws_nothing(network):
+            return contextlib.nullcontext()
+        return borrowed_global_generators(self.stream)
+
     def _halve(self) -> bool:
         """Halve the memory of a part; False where no smaller part is left."""
+        self.graphs = Graphs(self.device)
         before = self.parts
         while self.parts == before:
             self.memory /= 2

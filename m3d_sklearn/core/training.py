@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from m3d_sklearn.core import augmentation
 from m3d_sklearn.core.augmentation import Draw, Policy
-from m3d_sklearn.core.devices import autocast, is_accelerator
-from m3d_sklearn.core.many import ManyConvNets, Separate, together
+from m3d_sklearn.core.devices import autocast, fused_optimizer, is_accelerator
+from m3d_sklearn.core.gpu.graphs import Graphs
+from m3d_sklearn.core.many import together
 from m3d_sklearn.core.networks import compile_where_it_pays, rows_in_cache
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import Scale
@@ -207,13 +208,9 @@ def train(
     device = labels.device
     seen = 3 * recipe.steps * recipe.batch_size  # backward is twice forward
     many = together(networks, streams, device)
-    if isinstance(many, ManyConvNets):
-        side_by_side = (len(networks) * shape[0], *shape[1:])
-        compile_where_it_pays(many, side_by_side, seen, device)
     for network in networks:
         network.train()
-        if isinstance(many, Separate):
-            compile_where_it_pays(network, shape, seen * len(networks), device)
+        compile_where_it_pays(network, shape, seen * len(networks), device)
     optimizer = make_optimizer(many, recipe)
     curve = run_epochs(many, optimizer, take, labels, recipe, streams, shape[1:], watch)
     many.write_back()
@@ -230,11 +227,13 @@ def train(
 
 
 def make_optimizer(many: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
+    parameters = list(many.parameters())
     return torch.optim.SGD(
-        many.parameters(),
+        parameters,
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
+        fused=fused_optimizer(parameters[0].device) or None,
     )
 
 
@@ -247,8 +246,13 @@ def run_epochs(
     streams: Sequence[Stream],
     size: tuple[int, ...],
     watch: Callable[[int, Tensor], bool] | None = None,
+    graphs: Graphs | None = None,
 ) -> list[Tensor]:
-    """Train what :func:`together` gives, by an optimiser that may go on; losses of the epochs."""
+    """Train what :func:`together` gives, by an optimiser that may go on; losses of the epochs.
+
+    With `graphs` of its own a caller that trains again and again records a step once.
+    """
+    graphs = graphs or Graphs(labels.device)
     drops = [int(recipe.steps * fraction) for fraction in recipe.milestones]
     curve: list[Tensor] = []
     step, n = 0, len(labels)
@@ -259,11 +263,9 @@ def run_epochs(
             rate = recipe.learning_rate * recipe.decay ** sum(step >= drop for drop in drops)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = _batch_losses(many, take, labels, recipe, epoch, start)
-            optimizer.zero_grad(set_to_none=True)
-            loss.sum().backward()
+            loss = _fill_gradients(many, take, labels, recipe, epoch, start, graphs)
             optimizer.step()
-            losses.append(loss.detach())
+            losses.append(loss)
             step += 1
             if step == recipe.steps:
                 break
@@ -273,25 +275,50 @@ def run_epochs(
     return curve
 
 
-def _batch_losses(
+def _fill_gradients(
     many: nn.Module,
     take: Callable[[Tensor], Tensor],
     labels: Tensor,
     recipe: TrainingRecipe,
     epoch: list[EpochDraw],
     start: int,
+    graphs: Graphs,
 ) -> Tensor:
-    """Mean loss of each network's batch, (N,)."""
+    """Put the gradients of every network's batch in place, and give its mean loss, (N,)."""
     stop = start + recipe.batch_size
     order = torch.stack([own.order[start:stop] for own in epoch])
-    rows = take(order.flatten())
-    if recipe.policy:
-        rows = augmentation.apply(rows, _joined(epoch, start, stop))
-    rows, wanted, other = rows.unflatten(0, order.shape), labels[order], None
+    drawn = _joined(epoch, start, stop) if recipe.policy else []
+    boxes = partner = order.new_empty(0)
     if recipe.cutmix:
-        numbers = torch.stack([own.boxes[start // recipe.batch_size] for own in epoch])
+        boxes = torch.stack([own.boxes[start // recipe.batch_size] for own in epoch])
         partner = torch.stack([own.partners[start:stop] for own in epoch]).argsort(1)
-        rows, other, share = cutmix(rows, wanted, numbers, partner, recipe.cutmix)
+    parameters = list(many.parameters())
+
+    def step(rows: Tensor, wanted: Tensor, boxes: Tensor, partner: Tensor, *numbers: Tensor) -> Any:
+        batch = augmentation.apply(rows, augmentation.with_tensors(drawn, numbers))
+        losses = _batch_losses(many, batch, wanted, boxes, partner, recipe)
+        gradients = torch.autograd.grad(losses.sum(), parameters, allow_unused=True)
+        return losses.detach(), gradients
+
+    tensors = [take(order.flatten()), labels[order], boxes, partner, *augmentation.tensors(drawn)]
+    losses, gradients = graphs(step, tensors) if many.recordable else step(*tensors)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    return losses.clone()
+
+
+def _batch_losses(
+    many: nn.Module,
+    rows: Tensor,
+    wanted: Tensor,
+    boxes: Tensor,
+    partner: Tensor,
+    recipe: TrainingRecipe,
+) -> Tensor:
+    """Mean loss of each network's batch, (N,); rows stand network after network."""
+    rows, other = rows.unflatten(0, wanted.shape), None
+    if recipe.cutmix:
+        rows, other, share = cutmix(rows, wanted, boxes, partner, recipe.cutmix)
     with autocast(rows.device, recipe.precision):
         logits = many(rows).to(rows.dtype)
     losses = _cross_entropy(logits, wanted)

@@ -17,6 +17,7 @@ from sklearn.svm import SVC
 from torch import nn
 
 from m3d_sklearn import Herding, M3DCondenser, Random, __about__
+from m3d_sklearn.benchmark import cells
 from m3d_sklearn.benchmark.cells import described
 from m3d_sklearn.datasets import Dataset
 
@@ -62,6 +63,16 @@ OTHERS = {
 def test_everything_that_decides_a_result_is_in_the_key():
     found = {"base": key_of(**BASE)} | {name: key_of(**BASE | o) for name, o in OTHERS.items()}
     assert len(set(found.values())) == len(found), found
+
+
+def test_the_key_has_the_device_of_the_fit(monkeypatch):
+    """A method that names its device is fitted there, wherever the networks are trained."""
+    grids = {name: {"m": M3DCondenser(device=name)} for name in ("auto", "cpu")}
+    before = [key_of(methods) for methods in grids.values()]
+    monkeypatch.setattr(cells, "resolve_device", lambda device: torch.device("cuda"))
+    after = [key_of(methods) for methods in grids.values()]
+    assert before[0] != after[0]
+    assert before[1] == after[1]
 
 
 def test_the_version_and_robust_scores_are_in_the_key(monkeypatch):

@@ -156,7 +156,7 @@ def test_cells_side_by_side(compare, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Grid, "run", seen)
     assert compare(jobs="3", threads="2", models="knn") == 0
-    assert asked == [{"n_jobs": 3, "threads": 2, "verbose": False}]
+    assert asked == [{"n_jobs": 3, "threads": 2, "verbose": False, "fit_only": False}]
 
 
 # --------------------------------------------------------------------------------- dry run
@@ -499,3 +499,22 @@ def test_transfer_is_all_that_fit(laid_out):
         == {"mlp", "knn", "svm", "logistic"}
         <= {*NETWORKS} | {*("knn", "svm", "logistic")}
     )
+
+
+def test_fits_alone_are_kept_and_a_later_call_trains_on_them(compare, tmp_path, capsys):
+    assert compare("--fit-only") == 0
+    assert "1 of 1 cells fitted" in capsys.readouterr().out
+    folder = ResultsFolder(tmp_path / "out")
+    assert folder.records() == []
+    (made,) = folder.cells.glob("*.npz")
+    written = made.stat().st_mtime_ns
+    assert compare() == 0
+    (record,) = folder.records()
+    assert record["status"] == "done"
+    assert len(record["scores"]) == 1
+    assert made.stat().st_mtime_ns == written
+
+
+def test_fits_alone_that_fail_are_counted(compare, capsys):
+    assert compare("--fit-only", "--set", "m3d.factor=2", methods="m3d") == 1
+    assert "0 of 1 cells fitted" in capsys.readouterr().out

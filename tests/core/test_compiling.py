@@ -246,19 +246,9 @@ def test_one_thread_compiles_for_a_cpu(compiler):
     assert compiler.options == [{"compile_threads": 1}]
 
 
-@pytest.mark.parametrize(
-    ("flop", "device", "expected"),
-    [
-        (15e12, "cpu", True),
-        (14.9e12, "cpu", False),
-        (500e12, "cuda", True),
-        (499e12, "cuda:1", False),
-        (500e12, "mps", True),
-        (0, "cpu", False),
-    ],
-)
-def test_pays_for_long_runs_alone(flop, device, expected):
-    assert compiling.pays(flop, torch.device(device)) is expected
+@pytest.mark.parametrize(("flop", "expected"), [(15e12, True), (14.9e12, False), (0, False)])
+def test_pays_for_long_runs_alone(flop, expected):
+    assert compiling.pays(flop) is expected
 
 
 # ------------------------------------------------- with torch's own compiler

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from m3d_sklearn.core.gpu.graphs import Graphs
 from m3d_sklearn.core.many import together
 from m3d_sklearn.core.networks import build
 from m3d_sklearn.core.progress import Progress
@@ -69,6 +70,7 @@ class TrainedNetworks:
         self.first = [[p.detach().clone() for p in own.parameters()] for own in self.pool]
         self.together = together(self.pool, self.streams, device)
         self.optimizer = make_optimizer(self.together, recipe)
+        self.graphs = Graphs(device)
 
     def __call__(self, progress: Progress) -> tuple[nn.Module, bool]:
         new = progress.n_iter % self.every == 0
@@ -100,6 +102,7 @@ class TrainedNetworks:
             recipe,
             self.streams,
             self.shape[1:],
+            graphs=self.graphs,
         )
         self.together.write_back()
         self.steps += steps

@@ -1,0 +1,1 @@
+"""What a GPU does in fewer and larger steps: a fused kernel, and whole steps as one launch."""

@@ -169,7 +169,8 @@ class Units:
 
     def _block_units(self, block: np.ndarray, dtype: type) -> np.ndarray:
         if block.dtype == np.uint8 and self.shift.ndim == 0:  # 256 answers, looked up
-            return ((np.arange(256.0) - self.shift) / self.width).astype(dtype)[block]
+            table = ((np.arange(256.0) - self.shift) / self.width).astype(dtype)
+            return np.take(table, block)
         return (block.astype(np.float64, order="C") - self.shift) / self.width
 
     def to_values(self, units: np.ndarray) -> np.ndarray:

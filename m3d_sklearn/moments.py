@@ -45,11 +45,13 @@ class Moments(NamedTuple):
         low = np.asarray(rows.min(axes), np.float64)
         high = np.asarray(rows.max(axes), np.float64)
         span = _span(low, high)
+        n = rows.size // rows.shape[1]
+        if rows.dtype == np.uint8:
+            return cls(n, low, high, *_of_bytes(rows, low, span, n))
         # One memory order, so that sums have the same bits for any.
         scaled = rows.astype(np.float64, order="C")
         scaled -= low
         scaled /= span
-        n = rows.size // rows.shape[1]
         mean = scaled.sum(others) / n
         scaled -= mean[:, None, None] if image else mean
         np.square(scaled, out=scaled)
@@ -77,6 +79,17 @@ class Moments(NamedTuple):
         span = _span(low, high)
         share = (self.high - self.low) / span  # 0 where these rows are constant
         return (self.low - low) / span + self.mean * share, self.square * share**2
+
+
+def _of_bytes(
+    rows: np.ndarray, low: np.ndarray, span: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance relative to the range, by sums of whole numbers: exact, and quick."""
+    axes = "nchw" if rows.ndim == 4 else "nc"
+    total = np.einsum(f"{axes}->c", rows, dtype=np.int64)
+    squares = np.einsum(f"{axes},{axes}->c", rows, rows, dtype=np.int64)
+    scatter = [n * s - t * t for s, t in zip(squares.tolist(), total.tolist(), strict=True)]
+    return (total - n * low) / (n * span), np.array([s / n**2 for s in scatter]) / span**2
 
 
 def _span(low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -72,6 +72,9 @@ class ArraySource:
         self.shape: tuple[int, ...] = tuple(array.shape)
         self.dtype: np.dtype = array.dtype
 
+    def __len__(self) -> int:
+        return self.shape[0]
+
     def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
         """Rows by slice or by increasing numbers, each once: all that h5py takes."""
         try:
@@ -95,8 +98,8 @@ class DatasetSource:
     Parameters
     ----------
     dataset : torch.utils.data.Dataset
-        Items are PIL images, tensors or arrays of one shape and dtype, alone or as a pair
-        with a label.
+        Items are PIL images, tensors or arrays of one shape and dtype, alone or in a tuple
+        with their label.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -116,6 +119,9 @@ class DatasetSource:
         self.shape = (n, *first.shape)
         self.dtype = first.dtype
         self.workers = min(WORKERS, os.cpu_count() or 1)
+
+    def __len__(self) -> int:
+        return self.shape[0]
 
     def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
         numbers = np.arange(len(self._seen))[index]
@@ -140,7 +146,7 @@ class DatasetSource:
             item = self.dataset[number]
         except Exception as error:
             raise ValueError(f"X[{number}] could not be read: {_said(error)}") from error
-        if isinstance(item, (tuple, list)):
+        if isinstance(item, tuple):
             if len(item) not in (1, 2):
                 raise ValueError(
                     f"X[{number}] must be a row or a pair (row, label); got {len(item)} parts."

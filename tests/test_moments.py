@@ -58,3 +58,12 @@ def test_a_range_that_no_number_holds(X):
 def test_a_range_that_only_blocks_together_pass():
     with pytest.raises(ValueError, match="Divide X by a constant"):
         Moments.of(np.full((1, 1), -1e308)) + Moments.of(np.full((1, 1), 1e308))
+
+
+@pytest.mark.parametrize("shape", [(300, 4), (50, 3, 7, 5)], ids=["table", "images"])
+@pytest.mark.parametrize("low", [0, 200])
+def test_bytes_have_the_moments_of_their_numbers(shape, low):
+    X = np.random.default_rng(0).integers(low, 256, shape).astype(np.uint8)
+    X[:, 0] = 255
+    for one, other in zip(Moments.of(X), Moments.of(X.astype(np.float32)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)

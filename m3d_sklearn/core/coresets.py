@@ -57,7 +57,7 @@ class PassedRows:
         self, blocks: Callable[[], Iterator[Tensor]], row: Callable[[int], Tensor]
     ) -> None:
         self._blocks, self._row = blocks, row
-        sums = [(len(block), block.sum(0, dtype=torch.float64)) for block in blocks()]
+        sums = [(len(block), block.double().sum(0)) for block in blocks()]
         mean = sum(total for _, total in sums) / sum(n for n, _ in sums)
         # In two parts, so that nothing of it is lost in the features' own precision.
         self._mean = mean.float()

@@ -1,14 +1,17 @@
 """What a budget of seconds buys on MNIST: M3D, DM and the published loop, scored at its end.
 
-    python benchmarks/anytime.py --json FILE [--ipc 1,10] [--seconds 10,30,100,300] [--threads 1]
+    python benchmarks/anytime.py --json FILE --sets FOLDER [--ipc 1,10] [--seconds 10,30,100,300]
+        [--threads 1] [--fit-only]
     python benchmarks/anytime.py --json FILE --picture PNG --coresets RECORDS
 
 Every cell is a run of its own, as a user with that much time would make it: M3D and DM by
 ``max_time``, the published loop (benchmarks/plain.py, torch's modules) until the time is
-over. All start from the same mosaics. One ConvNet is trained for 1,000 steps of 64 on each
-set and scored on the test images after the last. A cell that FILE holds is not run again,
-so a stopped call can be repeated. The second form draws FILE, with dotted lines at the
-coresets of RECORDS (benchmarks/grid_results.py wrote them), and prints the table.
+over, all on a CPU. All start from the same mosaics. One ConvNet is trained for 1,000 steps
+of 64 on each set and scored on the test images after the last. A set that FOLDER holds is
+not made again, and one that FILE has a row of is not scored again, so a stopped call can be
+repeated, and sets that were made with ``--fit-only`` scored later, on a GPU say. The second
+form draws FILE, with dotted lines at the coresets of RECORDS (benchmarks/grid_results.py
+wrote them), and prints the table.
 """
 
 from __future__ import annotations
@@ -31,16 +34,19 @@ from real_data import Arrays, load
 from m3d_sklearn import CondensedSet, DMCondenser, M3DCondenser, __version__, evaluate
 
 STEPS = 1000
+KEY = ("method", "ipc", "seconds", "seed")
+Key = tuple[str, int, int, int]
 CORESETS = ("Random", "Herding", "KCenter", "k-means")
 
 
 def m3d(data: Arrays, ipc: int, seconds: float, seed: int) -> tuple[CondensedSet, int]:
-    condenser = M3DCondenser(ipc, max_time=seconds, random_state=seed).fit(*data[:2])
+    condenser = M3DCondenser(ipc, max_time=seconds, device="cpu", random_state=seed).fit(*data[:2])
     return condenser.condensed_, condenser.n_iter_
 
 
 def dm(data: Arrays, ipc: int, seconds: float, seed: int) -> tuple[CondensedSet, int]:
-    condenser = DMCondenser(ipc, factor=2, max_time=seconds, random_state=seed).fit(*data[:2])
+    condenser = DMCondenser(ipc, factor=2, max_time=seconds, device="cpu", random_state=seed)
+    condenser.fit(*data[:2])
     return condenser.condensed_, condenser.n_iter_
 
 
@@ -49,7 +55,7 @@ def published_loop(data: Arrays, ipc: int, seconds: float, seed: int) -> tuple[C
     torch.manual_seed(seed)
     images = torch.from_numpy(X)[:, None].float() / 255
     loop = PlainCondenser(images, torch.from_numpy(y), 10, ipc, batch_real=128)
-    begin = M3DCondenser(ipc, max_iter=0, random_state=seed).fit(X, y).condensed_
+    begin = M3DCondenser(ipc, max_iter=0, device="cpu", random_state=seed).fit(X, y).condensed_
     loop.stored.data.copy_(torch.from_numpy(begin.X)[:, None].float() / 255)
     started = time.perf_counter()
     while time.perf_counter() - started < seconds:
@@ -65,36 +71,47 @@ METHODS: dict[str, Callable[..., tuple[CondensedSet, int]]] = {
 }
 
 
-def cell(data: Arrays, method: str, ipc: int, seconds: float, seed: int) -> dict[str, Any]:
-    started = time.perf_counter()
-    condensed, iterations = METHODS[method](data, ipc, seconds, seed)
-    spent = time.perf_counter() - started
-    result = evaluate(condensed, *data[2:], n_networks=1, max_steps=STEPS, random_state=seed)
-    return {
-        "method": method,
-        "ipc": ipc,
-        "seconds": seconds,
-        "seed": seed,
-        "accuracy": result.mean,
-        "iterations": iterations,
-        "fit_s": spent,
-        "threads": torch.get_num_threads(),
-        "version": __version__,
-        "torch": torch.__version__,
-    }
+def made(data: Arrays, key: Key, folder: Path) -> tuple[CondensedSet, dict[str, Any]]:
+    """The condensed set of a cell and what is to be said of its making, kept in the folder."""
+    stem = "-".join(str(part).replace(" ", "_") for part in key)
+    archive, about = folder / f"{stem}.npz", folder / f"{stem}.json"
+    if not about.exists():
+        method, ipc, seconds, seed = key
+        started = time.perf_counter()
+        condensed, iterations = METHODS[method](data, ipc, seconds, seed)
+        row = dict(zip(KEY, key, strict=True)) | {
+            "iterations": iterations,
+            "fit_s": time.perf_counter() - started,
+            "threads": torch.get_num_threads(),
+            "version": __version__,
+            "torch": torch.__version__,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        condensed.save(archive)
+        about.write_text(json.dumps(row), "utf-8")
+    return CondensedSet.load(archive), json.loads(about.read_text("utf-8"))
+
+
+def scored(condensed: CondensedSet, row: dict[str, Any], data: Arrays) -> dict[str, Any]:
+    result = evaluate(condensed, *data[2:], n_networks=1, max_steps=STEPS, random_state=row["seed"])
+    return row | {"accuracy": result.mean, "steps": result.steps}
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the cells that the file lacks, the shortest first."""
-    found = read(options.json)
-    known = {tuple(row[name] for name in ("method", "ipc", "seconds", "seed")) for row in found}
+    """Make the sets that the folder lacks and score those that the file lacks, shortest first."""
+    known = {tuple(row[name] for name in KEY) for row in read(options.json)}
     data = load("mnist")
     for seconds in options.seconds:
         for ipc in options.ipc:
             for method in METHODS:
-                if (method, ipc, seconds, options.seed) in known:
+                key = (method, ipc, seconds, options.seed)
+                if key in known:
                     continue
-                row = cell(data, method, ipc, seconds, options.seed)
+                condensed, row = made(data, key, options.sets)
+                if options.fit_only:
+                    print(json.dumps(row), flush=True)
+                    continue
+                row = scored(condensed, row, data)
                 print(json.dumps(row), flush=True)
                 with options.json.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
@@ -168,6 +185,8 @@ def numbers(text: str) -> list[int]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--sets", type=Path, metavar="FOLDER", help="of the condensed sets")
+    parser.add_argument("--fit-only", action="store_true", help="make the sets, score none")
     parser.add_argument("--ipc", type=numbers, default=[1, 10])
     parser.add_argument("--seconds", type=numbers, default=[10, 30, 100, 300])
     parser.add_argument("--seed", type=int, default=0)
@@ -176,6 +195,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--coresets", type=Path, metavar="RECORDS")
     options = parser.parse_args(arguments)
     if options.picture is None:
+        if options.sets is None:
+            parser.error("give --sets, or --picture")
         torch.set_num_threads(options.threads)
         run(options)
         return

@@ -1,14 +1,15 @@
 """Everything that waits for a GPU, in order of worth, in the time there is.
 
-    python benchmarks/on_gpu.py --budget SECONDS --out FOLDER [--list]
+    python benchmarks/on_gpu.py --budget SECONDS --out FOLDER [--jobs 3] [--list]
 
-Runs the GPU tests, then the speed table case by case, then accuracy cells, each as a
-process of its own. A job that is done is not run again: FOLDER/done.jsonl says which are,
-and a later call goes on with the missing ones, failed ones among them. A job that would
-not fit into what is left of the budget is left for that call; one that passes the budget is
-stopped. Rows are in FOLDER/speed.jsonl, FOLDER/accuracy.jsonl and FOLDER/grid (which
-``python -m m3d_sklearn report FOLDER/grid --out FILE`` turns into a page), output in
-FOLDER/*.log.
+Runs the speed table case by case, then the GPU tests and accuracy cells, each as a process
+of its own. What is timed runs alone, and of the rest a few side by side, so that the GPU is
+not idle while a process imports and reads. A job that is done is not run again:
+FOLDER/done.jsonl says which are, and a later call goes on with the missing ones, failed ones
+among them. A job that would not fit into what is left of the budget is left for that call;
+one that passes the budget is stopped. Rows are in FOLDER/speed.jsonl, FOLDER/accuracy.jsonl
+and FOLDER/grid (which ``python -m m3d_sklearn report FOLDER/grid --out FILE`` turns into a
+page), output in FOLDER/*.log.
 
 MNIST and CIFAR-10 are read from the folder in M3D_DATA, or ../shared/data. Any torch from
 2.6 on will do; the package need not be installed (PYTHONPATH=. is set for the jobs).
@@ -21,12 +22,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+NOTES = threading.Lock()  # of the file that says what is done
 DATA = {"mnist": "mnist", "cifar10": "cifar10_jpeg"}
 
 
@@ -41,16 +46,19 @@ class Job:
         After the interpreter; {out} stands for the folder.
     seconds : float
         A guess: what has to be left of the budget for it to start.
+    alone : bool
+        Whether nothing else may run meanwhile.
     """
 
     name: str
     command: tuple[str, ...]
     seconds: float
+    alone: bool = False
 
 
 def _speed(case: str, seconds: float) -> Job:
     command = ("benchmarks/speed.py", "--device", "cuda", "--only", case)
-    return Job(f"speed {case}", (*command, "--json", "{out}/speed.jsonl"), seconds)
+    return Job(f"speed {case}", (*command, "--json", "{out}/speed.jsonl"), seconds, alone=True)
 
 
 def _accuracy(data: str, ipc: int, seed: int, seconds: float, *more: str) -> Job:
@@ -70,12 +78,6 @@ def _grid(name: str, data: str, ipc: int, seed: int, seconds: float) -> Job:
 
 
 JOBS = [
-    # By name: collecting all tests would ask for packages that such a machine may lack.
-    Job(
-        "tests",
-        ("-m", "pytest", "-q", "-m", "gpu", "tests/test_gpu.py", "tests/core/test_devices.py"),
-        60,
-    ),
     _speed("cifar10-ipc10", 60),
     _speed("evaluate", 40),
     _speed("coresets", 15),
@@ -90,6 +92,12 @@ JOBS = [
             "224px-ipc10",
             "growth",
         )
+    ),
+    # By name: collecting all tests would ask for packages that such a machine may lack.
+    Job(
+        "tests",
+        ("-m", "pytest", "-q", "-m", "gpu", "tests/test_gpu.py", "tests/core/test_devices.py"),
+        60,
     ),
     # The default precision against float32, the accuracy of the final sets, five seeds.
     *(
@@ -141,29 +149,36 @@ def run_job(job: Job, folder: Path, limit: float) -> str:
     return "done" if ended.returncode == 0 else "failed"
 
 
-def run(jobs: Sequence[Job], folder: Path, budget: float) -> list[str]:
+def run(jobs: Sequence[Job], folder: Path, budget: float, side_by_side: int = 1) -> list[str]:
     """Run what is missing and fits; the names of the jobs that are left."""
-    started = time.monotonic()
+    end = time.monotonic() + budget
     folder.mkdir(parents=True, exist_ok=True)
     finished = done_already(folder)
-    for job in jobs:
-        left = budget - (time.monotonic() - started)
-        if job.name in finished or job.seconds > left:
-            continue
-        began = time.monotonic()
-        status = run_job(job, folder, left)
-        spent = time.monotonic() - began
-        with (folder / "done.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"job": job.name, "status": status, "seconds": spent}) + "\n")
-        print(f"{status:8} {spent:6.0f} s  {job.name}", flush=True)
+    waiting = [job for job in jobs if job.name not in finished]
+    for alone, group in groupby(waiting, lambda job: job.alone):
+        with ThreadPoolExecutor(1 if alone else side_by_side) as workers:
+            list(workers.map(lambda job: run_if_it_fits(job, folder, end), group))
     finished = done_already(folder)
     return [job.name for job in jobs if job.name not in finished]
+
+
+def run_if_it_fits(job: Job, folder: Path, end: float) -> None:
+    """Run a job unless it would pass the end, and note how it went."""
+    began = time.monotonic()
+    if job.seconds > end - began:
+        return
+    status = run_job(job, folder, end - began)
+    spent = time.monotonic() - began
+    with NOTES, (folder / "done.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"job": job.name, "status": status, "seconds": spent}) + "\n")
+        print(f"{status:8} {spent:6.0f} s  {job.name}", flush=True)
 
 
 def main(arguments: list[str] | None = None, jobs: Sequence[Job] = JOBS) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--budget", type=float, required=True, help="seconds in all")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--jobs", type=int, default=3, help="side by side, where untimed (3)")
     parser.add_argument("--list", action="store_true", help="show the jobs, and run none")
     options = parser.parse_args(arguments)
     folder = options.out.resolve()
@@ -174,7 +189,7 @@ def main(arguments: list[str] | None = None, jobs: Sequence[Job] = JOBS) -> None
                 f"{'done' if job.name in finished else 'waits':8} {job.seconds:6.0f} s  {job.name}"
             )
         return
-    left = run(jobs, folder, options.budget)
+    left = run(jobs, folder, options.budget, options.jobs)
     print(f"{len(jobs) - len(left)} of {len(jobs)} jobs done; left: {', '.join(left) or 'none'}")
 
 

@@ -4,7 +4,13 @@ from m3d_sklearn.__about__ import __version__
 from m3d_sklearn.classifier import NetworkClassifier
 from m3d_sklearn.condensed_classifier import CondensedClassifier
 from m3d_sklearn.condensed_set import CondensedSet
-from m3d_sklearn.condensers import DMCondenser, KMeansCenters, M3DCondenser
+from m3d_sklearn.condensers import (
+    DCCondenser,
+    DMCondenser,
+    DSACondenser,
+    KMeansCenters,
+    M3DCondenser,
+)
 from m3d_sklearn.evaluation import Evaluation, evaluate
 from m3d_sklearn.sampler import CondensedSampler
 from m3d_sklearn.selection import Herding, KCenter, Random
@@ -13,7 +19,9 @@ __all__ = [
     "CondensedClassifier",
     "CondensedSampler",
     "CondensedSet",
+    "DCCondenser",
     "DMCondenser",
+    "DSACondenser",
     "Evaluation",
     "Herding",
     "KCenter",

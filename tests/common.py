@@ -24,7 +24,9 @@ import m3d_sklearn
 from m3d_sklearn import (
     CondensedClassifier,
     CondensedSampler,
+    DCCondenser,
     DMCondenser,
+    DSACondenser,
     Herding,
     KCenter,
     KMeansCenters,
@@ -42,6 +44,8 @@ SMALL: dict[type, Any] = {
     Herding: lambda: Herding(ipc=2),
     KCenter: lambda: KCenter(ipc=2),
     KMeansCenters: lambda: KMeansCenters(ipc=2, random_state=0),
+    DCCondenser: lambda: DCCondenser(ipc=2, max_iter=5, random_state=0),
+    DSACondenser: lambda: DSACondenser(ipc=2, max_iter=5, random_state=0),
     DMCondenser: lambda: DMCondenser(ipc=2, max_iter=5, random_state=0),
     M3DCondenser: lambda: M3DCondenser(ipc=2, max_iter=5, random_state=0),
     NetworkClassifier: lambda: NetworkClassifier(max_iter=5, random_state=0),

@@ -22,6 +22,7 @@ def data(monkeypatch):
 def test_every_cell_is_run_once_and_drawn(data, tmp_path, capsys):
     file, png = tmp_path / "rows.jsonl", tmp_path / "anytime.png"
     call = ["--json", str(file), "--ipc", "1", "--seconds", "1,2", "--threads", "1"]
+    call += ["--sets", str(tmp_path / "sets")]
     anytime.main(call)
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     methods = ["M3D", "DM", "published loop"]
@@ -35,6 +36,17 @@ def test_every_cell_is_run_once_and_drawn(data, tmp_path, capsys):
     table = capsys.readouterr().out.splitlines()
     assert table[0] == "| ipc | method | 1 s | 2 s |"
     assert [line.split(" | ")[1] for line in table[2:]] == methods
+
+
+def test_sets_are_made_first_and_scored_later(data, tmp_path, monkeypatch):
+    file = tmp_path / "rows.jsonl"
+    call = ["--json", str(file), "--ipc", "1", "--seconds", "1", "--threads", "1"]
+    call += ["--sets", str(tmp_path / "sets")]
+    anytime.main([*call, "--fit-only"])
+    assert not file.exists()
+    monkeypatch.setattr(anytime, "METHODS", dict.fromkeys(anytime.METHODS))  # none is made again
+    anytime.main(call)
+    assert [json.loads(line)["steps"] for line in file.read_text().splitlines()] == [2, 2, 2]
 
 
 def test_the_published_loop_starts_as_m3d_does_and_gives_mosaics(data):

@@ -140,21 +140,25 @@ def test_fused_blocks_are_the_modules(side, width):
     x = torch.randn(7, *shape, device=CUDA, requires_grad=True)
     wanted = [x, *(p for n, p in network.blocks.named_parameters() if int(n.partition(".")[0]) % 4)]
     found = []
-    for features in (embed(network, x), network.blocks(x).flatten(1)):
-        value = (features * features.detach().cos()).sum()
-        found.append([features, *torch.autograd.grad(value, wanted)])
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        for features in (embed(network, x), network.blocks(x).flatten(1)):
+            value = (features * features.detach().cos()).sum()
+            found.append([features, *torch.autograd.grad(value, wanted)])
     for own, plain in zip(*found, strict=True):
         assert (own - plain).norm() < 1e-3 * plain.norm()
 
 
-def test_fused_blocks_in_bfloat16_are_near_the_modules():
+def test_fused_blocks_in_bfloat16_are_as_near_as_the_modules():
+    """A unit near zero is on for one and off for the other, so gradients differ by percents."""
     network = build("convnet", SHAPE, 4, Stream(0, CUDA)).requires_grad_(False)
     x = torch.randn(16, *SHAPE, device=CUDA, requires_grad=True)
-    found = []
-    for features in (embed(network, x, Effort(torch.bfloat16)), network.blocks(x).flatten(1)):
-        found.append([features, *torch.autograd.grad(features.square().sum(), x)])
-    for own, plain in zip(*found, strict=True):
-        assert (own - plain).norm() < 3e-2 * plain.norm()
+    exact = network.blocks(x).flatten(1)
+    with torch.autocast("cuda", torch.bfloat16):
+        modules = network.blocks(x).flatten(1).float()
+    fused = embed(network, x, Effort(torch.bfloat16))
+    found = [(f, *torch.autograd.grad(f.square().sum(), x)) for f in (exact, modules, fused)]
+    for true, theirs, ours in zip(*found, strict=True):
+        assert (ours - true).norm() < 1.5 * (theirs - true).norm()
 
 
 @pytest.mark.parametrize("counts", [[2] * 4, [60] * 4])

@@ -36,7 +36,7 @@ def statuses(folder):
 def test_finished_jobs_are_not_run_again(tmp_path, capsys):
     jobs = [writing("a"), writing("b")]
     for _ in range(2):
-        main(["--budget", "60", "--out", str(tmp_path)], jobs)
+        main(["--budget", "60", "--out", str(tmp_path), "--jobs", "1"], jobs)
     assert (tmp_path / "a").read_text() == "x\n"
     assert statuses(tmp_path) == [("a", "done"), ("b", "done")]
     assert "2 of 2 jobs done; left: none" in capsys.readouterr().out
@@ -51,7 +51,8 @@ def test_what_does_not_fit_is_left_and_later_jobs_still_run(tmp_path, capsys):
 def test_a_failed_job_is_run_again_and_stops_no_other(tmp_path):
     broken = Job("broken", ("-c", "import sys; print('why'); sys.exit(3)"), 0.0)
     for _ in range(2):
-        main(["--budget", "60", "--out", str(tmp_path)], [broken, writing("next")])
+        folder = ["--out", str(tmp_path), "--jobs", "1"]
+        main(["--budget", "60", *folder], [broken, writing("next")])
     assert statuses(tmp_path) == [("broken", "failed"), ("next", "done"), ("broken", "failed")]
     assert (tmp_path / "broken.log").read_text() == "why\n"
 
@@ -60,6 +61,23 @@ def test_a_job_is_stopped_when_the_budget_is_spent(tmp_path):
     endless = Job("endless", ("-c", "import time; time.sleep(60)"), 0.0)
     main(["--budget", "1", "--out", str(tmp_path)], [endless])
     assert statuses(tmp_path) == [("endless", "stopped")]
+
+
+def test_untimed_jobs_run_side_by_side_and_timed_ones_alone(tmp_path):
+    """Two that wait for each other end; a timed one begins when both have ended."""
+    meet = (
+        "import pathlib, sys, time; here = pathlib.Path(r'{out}'); own, other = sys.argv[1:];"
+        "(here / own).touch();"
+        "[time.sleep(0.05) for _ in range(400) if not (here / other).exists()];"
+        "assert (here / other).exists(); time.sleep(0.2); (here / f'{own}.ended').touch()"
+    )
+    alone = "import pathlib; assert len(list(pathlib.Path(r'{out}').glob('*.ended'))) == 2"
+    jobs = [
+        Job("first", ("-c", meet, "here1", "here2"), 0.0),
+        Job("second", ("-c", meet, "here2", "here1"), 0.0),
+        Job("timed", ("-c", alone), 0.0, alone=True),
+    ]
+    assert on_gpu.run(jobs, tmp_path, 60.0, side_by_side=2) == []
 
 
 def test_a_tiny_budget_runs_nothing_of_the_real_list(tmp_path, capsys):

@@ -9,7 +9,13 @@ from typing import Any
 from sklearn.base import clone
 
 from m3d_sklearn.base import BaseCondenser
-from m3d_sklearn.condensers import DMCondenser, KMeansCenters, M3DCondenser
+from m3d_sklearn.condensers import (
+    DCCondenser,
+    DMCondenser,
+    DSACondenser,
+    KMeansCenters,
+    M3DCondenser,
+)
 from m3d_sklearn.selection import Herding, KCenter, Random
 
 __all__ = ["METHODS", "REFERENCES", "WHOLE", "Methods", "name_of", "resolve_methods"]
@@ -19,6 +25,8 @@ METHODS: dict[str, tuple[str, type[BaseCondenser]]] = {
     "herding": ("Herding", Herding),
     "kcenter": ("KCenter", KCenter),
     "kmeans": ("k-means", KMeansCenters),
+    "dc": ("DC", DCCondenser),
+    "dsa": ("DSA", DSACondenser),
     "dm": ("DM", DMCondenser),
     "m3d": ("M3D", M3DCondenser),
 }

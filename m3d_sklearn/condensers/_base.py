@@ -134,8 +134,12 @@ class MatchingCondenser(BaseCondenser):
             max_time=self.max_time,
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
-            precision=resolve_precision(self.precision, task.device),
+            precision=self._precision(task),
         )
+
+    def _precision(self, task: Task) -> torch.dtype:
+        """Of the network's passes."""
+        return resolve_precision(self.precision, task.device)
 
     def _condense(self, task: Task) -> Result:
         shape = task.data.layout.canonical_shape

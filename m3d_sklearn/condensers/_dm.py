@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from m3d_sklearn.base import Task
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._base import MatchingCondenser
-from m3d_sklearn.condensers._settings import defaults, need_images
+from m3d_sklearn.condensers._settings import defaults, in_units, need_images
 from m3d_sklearn.core.augmentation import single_operation
 from m3d_sklearn.core.mmd import stack_classes
 from m3d_sklearn.core.networks import embed
@@ -225,10 +225,5 @@ class DMCondenser(MatchingCondenser):
         if settings["augmentation"] or self.preset == "paper":
             settings["augmentation"] = single_operation(shape)
         if settings["optimizer"] == "sgd":
-            settings |= {"learning_rate": _published_rate(task), "momentum": 0.5}
+            settings |= {"learning_rate": in_units(1.0, task.units.std), "momentum": 0.5}
         return settings | own
-
-
-def _published_rate(task: Task) -> float:
-    """A rate of 1 on normalised images, in units."""
-    return float(np.mean(np.square(task.units.std)))

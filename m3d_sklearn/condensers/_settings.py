@@ -12,7 +12,7 @@ from m3d_sklearn.core.augmentation import MATCHING
 from m3d_sklearn.core.devices import is_accelerator
 from m3d_sklearn.core.recipe import UNLIMITED
 
-__all__ = ["defaults", "need_images", "published"]
+__all__ = ["defaults", "in_units", "need_images", "published"]
 
 POOL = 4  # networks that learn
 CALIBRATION = 0.03
@@ -89,6 +89,11 @@ def need_images(shape: tuple[int, ...]) -> None:
         raise ValueError(
             "preset='paper' is for images, and X is a table; give image_shape, or preset=None."
         )
+
+
+def in_units(rate: float, std: np.ndarray) -> float:
+    """A rate that was published for normalised images, for images in units."""
+    return rate * float(np.mean(np.square(std)))
 
 
 def steps(optimizer: str, ipc: np.ndarray) -> dict[str, Any]:

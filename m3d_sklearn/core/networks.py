@@ -30,6 +30,7 @@ from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
 __all__ = [
     "MLP",
     "NETWORKS",
+    "ByModules",
     "ConvNet",
     "Effort",
     "auto_network",
@@ -130,6 +131,22 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(embed(self, x))
+
+
+class ByModules(nn.Module):
+    """A network by torch's own modules, which can be differentiated twice and mapped.
+
+    ConvNet's own passes can be differentiated once.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.network, ConvNet):
+            return self.network.head(self.network.blocks(x).flatten(1))
+        return self.network(x)
 
 
 class MLP(nn.Module):
@@ -319,14 +336,17 @@ def embed(network: nn.Module, x: Tensor, effort: Effort | None = None) -> Tensor
     effort = effort or Effort()
     own = getattr(network, "embed", network)
 
+    dtype, on_cpu = x.dtype, not is_accelerator(x.device)
+
     def pass_through(rows: Tensor) -> Tensor:
         with autocast(x.device, effort.precision):
-            return own(rows).flatten(1).to(x.dtype)
+            return own(rows).flatten(1).to(dtype)
 
-    on_cpu = not is_accelerator(x.device)
     if on_cpu and isinstance(network, ConvNet) and effort.precision == torch.float32:
         return pass_through(x)  # which has its own layout and chunks
-    if x.ndim == 4 and (not on_cpu or x.shape[2] * x.shape[3] >= CHANNELS_LAST):
+    if x.ndim == 4 and not on_cpu and effort.precision != torch.float32:
+        x = x.to(effort.precision, memory_format=torch.channels_last)  # both in one pass
+    elif x.ndim == 4 and (not on_cpu or x.shape[2] * x.shape[3] >= CHANNELS_LAST):
         x = x.contiguous(memory_format=torch.channels_last)
     if x.ndim != 4 or _sees_batches(network):
         return pass_through(x)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from m3d_sklearn.core import augmentation
 from m3d_sklearn.core.augmentation import Draw, Policy
-from m3d_sklearn.core.devices import autocast, fused_optimizer, is_accelerator
+from m3d_sklearn.core.devices import autocast, is_accelerator
 from m3d_sklearn.core.gpu.graphs import Graphs
 from m3d_sklearn.core.many import together
 from m3d_sklearn.core.networks import compile_where_it_pays, rows_in_cache
@@ -227,13 +227,11 @@ def train(
 
 
 def make_optimizer(many: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
-    parameters = list(many.parameters())
     return torch.optim.SGD(
-        parameters,
+        many.parameters(),
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
-        fused=fused_optimizer(parameters[0].device) or None,
     )
 
 

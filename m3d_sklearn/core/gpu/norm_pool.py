@@ -24,7 +24,7 @@ from m3d_sklearn.core.devices import on_device
 
 __all__ = ["norm_relu_pool"]
 
-VALUES = 4096  # of each of the four tiles that a program holds
+VALUES = 8192  # of each of the four tiles that a program holds
 
 
 @triton.jit
@@ -126,7 +126,7 @@ def _launch(shape: torch.Size) -> tuple[tuple[int, int], dict[str, int]]:
     """Grid and block sizes: about VALUES values a tile, 64 registers a thread for the four."""
     n, channels, height, width = shape
     places = triton.next_power_of_2((height // 2) * (width // 2))
-    block = max(16, min(VALUES // places, triton.next_power_of_2(channels)))
+    block = max(32, min(VALUES // places, triton.next_power_of_2(channels)))
     warps = max(1, min(16, places * block // 512))
     sizes = {"PLACES": places, "CHANNELS": block, "num_warps": warps}
     return (n, triton.cdiv(channels, block)), sizes

@@ -7,5 +7,6 @@ its weights in place, so that whatever was compiled for the module stays.
 from m3d_sklearn.core.sources.fresh import FreshNetworks
 from m3d_sklearn.core.sources.pool import TrainedNetworks
 from m3d_sklearn.core.sources.source import NetworkSource
+from m3d_sklearn.core.sources.stored import NetworksOfStoredRows
 
-__all__ = ["FreshNetworks", "NetworkSource", "TrainedNetworks"]
+__all__ = ["FreshNetworks", "NetworkSource", "NetworksOfStoredRows", "TrainedNetworks"]

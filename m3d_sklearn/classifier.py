@@ -176,14 +176,16 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     @validation.fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> NetworkClassifier:
+    def fit(self, X: Any, y: Any = None) -> NetworkClassifier:
         """Train a fresh network.
 
         Parameters
         ----------
-        X : array-like, DataFrame or Tensor
-            (n, d), (n, h, w), (n, h, w, c) or (n, c, h, w).
+        X : array-like, DataFrame, Tensor or Dataset
+            (n, d), (n, h, w), (n, h, w, c) or (n, c, h, w). Rows in files are read by the
+            batch where they take more than 256 MB (on a GPU half of its memory).
         y : array-like of shape (n,)
+            None takes a data set's own.
 
         Returns
         -------

@@ -22,7 +22,7 @@ from m3d_sklearn import (
 )
 
 DATA = {"colour": colour, "digits": digits, "iris": iris}
-MATCHING = [M3DCondenser, DMCondenser]
+MATCHING = [cls for cls in ESTIMATORS if "cache" in cls().get_params(deep=False)]
 FITTED = [cls for cls in ESTIMATORS if hasattr(cls, "fit") and cls.__name__ != "CondensedSampler"]
 
 

@@ -100,9 +100,7 @@ class DMCondenser(MatchingCondenser):
         Of the network's passes. "auto" is bfloat16 on CUDA devices that compute in it, and
         float32 elsewhere.
     cache : int or "auto", default="auto"
-        Bytes of training rows that stay on the device; the others are read as they are drawn,
-        the next ones meanwhile. "auto" is half of a GPU's memory and, on a CPU, 256 MB of rows
-        that are not in memory already. Changes time and memory, not the result.
+        As for :class:`M3DCondenser`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA, then Apple's MPS, then the CPU.
     random_state : int, RandomState or None, default=None

@@ -80,6 +80,7 @@ def _grid(name: str, data: str, ipc: int, seed: int, seconds: float) -> Job:
 JOBS = [
     _speed("cifar10-ipc10", 60),
     _speed("evaluate", 40),
+    _speed("methods", 60),
     _speed("coresets", 15),
     *(
         _speed(case, 60)

@@ -26,6 +26,8 @@ from typing import Any
 
 import torch
 from plain import PlainCondenser, plain_convnet, plain_training
+from speed_methods import Method, PlainMethod
+from speed_methods import rows as method_rows
 
 from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.core.augmentation import MATCHING
@@ -92,9 +94,11 @@ def images_of(case: Case, device: torch.device) -> tuple[torch.Tensor, torch.Ten
 
 
 class Engine:
-    """The engine at the published settings."""
+    """The engine at the published settings; with another method's objective, unfolded."""
 
-    def __init__(self, case: Case, device: torch.device, form: str) -> None:
+    def __init__(
+        self, case: Case, device: torch.device, form: str, method: Method | None = None
+    ) -> None:
         images, labels = images_of(case, device)
         values = (torch.tensor(v) for v in (0.0, 255.0, 0.0, 1.0, 0.5, 0.3))
         scale = Scale(*values).to(device, torch.float32)
@@ -102,8 +106,8 @@ class Engine:
         self.pools = ClassPools(images, labels, case.n_classes, scale)
         self.recipe = Recipe(
             counts=[case.ipc] * case.n_classes,
-            factor=2,
-            policy=MATCHING,
+            factor=2 if method is None else 1,
+            policy=MATCHING if method is None else method.policy,
             batch_real=case.batch_real,
             optimizer="sgd",
             learning_rate=2.0 * case.ipc,
@@ -116,7 +120,8 @@ class Engine:
         self.networks = FreshNetworks("convnet", case.shape, case.n_classes, 5, self.stream)
         if form == "compiled":
             self.networks.network.passes = compiled_passes()
-        self.objective = MMDObjective(make_kernel("rbf"))
+        self.networks.network.register_buffer("accuracy", torch.tensor(50.0, device=device))
+        self.objective = MMDObjective(make_kernel("rbf")) if method is None else method.objective
 
     def run(self, iterations: int, watch: Callable[..., bool] | None = None) -> None:
         recipe = replace(self.recipe, max_iter=iterations)
@@ -255,6 +260,24 @@ def condensing(case: Case, device: torch.device) -> Row:
     return row
 
 
+def of_methods(device: torch.device, case: Case) -> Iterator[Row]:
+    """Every other method's iteration at one shape, beside its plain loop."""
+
+    def run(method: Method) -> tuple[float, float]:
+        images, labels = images_of(case, device)
+        shape = (images.float() / 255, labels, case.n_classes, case.ipc, case.batch_real)
+        loop = PlainMethod(method, *shape)
+        runs: dict[str, Callable[[int], Any]] = {"plain": lambda k: [loop.step() for _ in range(k)]}
+        engine = Engine(case, device, "eager", method)
+        if is_accelerator(device):
+            spent = alternate(runs, case.rounds, device)
+            return spent["plain"], _interval_seconds(engine.run, 10 * LOOKS, every=10)
+        spent = alternate(runs | {"eager": engine.run}, case.rounds, device)
+        return spent["plain"], spent["eager"]
+
+    yield from method_rows(run)
+
+
 def evaluating(device: torch.device, n_networks: int = 5) -> Row:
     """CIFAR-10 at ipc 10: five networks on 400 images, 7 steps an epoch."""
     images = torch.rand(400, *CIFAR, device=device)
@@ -331,7 +354,7 @@ def coresets(device: torch.device) -> Iterator[Row]:
 def names(kind: str) -> set[str]:
     """What ``--only`` knows."""
     cases = {case.name for case in (*CASES, LARGE_ON[kind], *GROWTH)}
-    return cases | {"growth", "evaluate", "coresets"}
+    return cases | {"growth", "evaluate", "coresets", "methods"}
 
 
 def measured(device: torch.device, quick: bool, only: list[str]) -> Iterator[Row]:
@@ -349,6 +372,8 @@ def measured(device: torch.device, quick: bool, only: list[str]) -> Iterator[Row
             yield condensing(case, device)
     if wanted("evaluate"):
         yield evaluating(device)
+    if wanted("methods"):
+        yield from of_methods(device, Case("", CIFAR, 10, 10, rounds=3))
     if wanted("coresets"):
         yield from coresets(device)
     for case in GROWTH:

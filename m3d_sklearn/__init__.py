@@ -5,9 +5,11 @@ from m3d_sklearn.classifier import NetworkClassifier
 from m3d_sklearn.condensed_classifier import CondensedClassifier
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers import (
+    CAFECondenser,
     DCCondenser,
     DMCondenser,
     DSACondenser,
+    IDMCondenser,
     KMeansCenters,
     M3DCondenser,
 )
@@ -16,6 +18,7 @@ from m3d_sklearn.sampler import CondensedSampler
 from m3d_sklearn.selection import Herding, KCenter, Random
 
 __all__ = [
+    "CAFECondenser",
     "CondensedClassifier",
     "CondensedSampler",
     "CondensedSet",
@@ -24,6 +27,7 @@ __all__ = [
     "DSACondenser",
     "Evaluation",
     "Herding",
+    "IDMCondenser",
     "KCenter",
     "KMeansCenters",
     "M3DCondenser",

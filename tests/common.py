@@ -22,12 +22,14 @@ from threadpoolctl import threadpool_limits
 
 import m3d_sklearn
 from m3d_sklearn import (
+    CAFECondenser,
     CondensedClassifier,
     CondensedSampler,
     DCCondenser,
     DMCondenser,
     DSACondenser,
     Herding,
+    IDMCondenser,
     KCenter,
     KMeansCenters,
     M3DCondenser,
@@ -44,9 +46,11 @@ SMALL: dict[type, Any] = {
     Herding: lambda: Herding(ipc=2),
     KCenter: lambda: KCenter(ipc=2),
     KMeansCenters: lambda: KMeansCenters(ipc=2, random_state=0),
+    CAFECondenser: lambda: CAFECondenser(ipc=2, max_iter=5, random_state=0),
     DCCondenser: lambda: DCCondenser(ipc=2, max_iter=5, random_state=0),
     DSACondenser: lambda: DSACondenser(ipc=2, max_iter=5, random_state=0),
     DMCondenser: lambda: DMCondenser(ipc=2, max_iter=5, random_state=0),
+    IDMCondenser: lambda: IDMCondenser(ipc=2, max_iter=5, random_state=0),
     M3DCondenser: lambda: M3DCondenser(ipc=2, max_iter=5, random_state=0),
     NetworkClassifier: lambda: NetworkClassifier(max_iter=5, random_state=0),
     CondensedClassifier: lambda: CondensedClassifier(

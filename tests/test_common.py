@@ -42,10 +42,14 @@ from sklearn.utils import get_tags
 
 import m3d_sklearn
 from m3d_sklearn import (
+    CAFECondenser,
     CondensedClassifier,
     CondensedSampler,
+    DCCondenser,
     DMCondenser,
+    DSACondenser,
     Herding,
+    IDMCondenser,
     KCenter,
     KMeansCenters,
     M3DCondenser,
@@ -407,6 +411,8 @@ MATCHING = {
     "cache": Change(0, see=seen_reads),
     "random_state": Change(1),
 }
+GRADIENTS = MATCHING | {"inner_epochs": Change(0)}
+QUEUED = {name: change for name, change in MATCHING.items() if name != "iterations_per_network"}
 MLP = {"network": "mlp"}
 CHANGES: dict[type, dict[str, Change]] = {
     Random: {"ipc": Change(3), "random_state": Change(1)} | LAYOUT | DEVICE,
@@ -420,7 +426,19 @@ CHANGES: dict[type, dict[str, Change]] = {
     }
     | LAYOUT
     | DEVICE,
+    CAFECondenser: QUEUED | DEVICE | VERBOSE,
+    DCCondenser: GRADIENTS | DEVICE | VERBOSE,
+    DSACondenser: GRADIENTS | DEVICE | VERBOSE,
     DMCondenser: MATCHING | DEVICE | VERBOSE,
+    IDMCondenser: QUEUED
+    | {
+        "queue_size": Change(1),
+        "push_every": Change(2),
+        "training_steps": Change(0),
+        "calibration": Change(1.0),
+    }
+    | DEVICE
+    | VERBOSE,
     M3DCondenser: MATCHING
     | {
         "kernel": Change("linear"),

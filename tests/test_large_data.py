@@ -12,7 +12,6 @@ from sources import KINDS, Indexed, Items, mapped
 import m3d_sklearn.layout
 from m3d_sklearn import (
     CondensedClassifier,
-    DMCondenser,
     Herding,
     KCenter,
     M3DCondenser,

@@ -1,10 +1,12 @@
 """The speed benchmark: its plain loop is the published one, and its rows are what they say."""
 
 import json
+from dataclasses import replace
 
 import plain
 import pytest
 import speed
+import speed_methods
 import speed_table
 import torch
 from reference import rbf_mmd2
@@ -13,6 +15,7 @@ from speed import Case
 from m3d_sklearn.core import augmentation
 from m3d_sklearn.core.augmentation import Draw
 from m3d_sklearn.core.networks import ConvNet
+from m3d_sklearn.core.step import Batch
 
 CPU = torch.device("cpu")
 TINY = Case("tiny", (1, 16, 16), 2, 1, n=40, batch_real=4, rounds=1)
@@ -122,3 +125,26 @@ def test_command_line_writes_rows_that_make_a_table(monkeypatch, tmp_path, capsy
     assert "| mnist-ipc1 | 2 | 1 |  | 2 | 2 | 1 | 167 | 0.05 | 50% | 2 | 10% | 9 |" in out
     assert "| classes-10 | 20 | 30 |" in out
     assert "herding" in out
+
+
+@pytest.mark.parametrize("method", speed_methods.METHODS, ids=lambda method: method.name)
+def test_a_methods_plain_loop_has_its_loss(method):
+    """On one class: what the row compares computes the same."""
+    network = plain.plain_convnet((3, 32, 32), 2, width=8)
+    own = ConvNet((3, 32, 32), 2, width=8)
+    own.blocks.load_state_dict(network[:-2].state_dict())
+    own.head.load_state_dict(network[-1].state_dict())
+    own.register_buffer("accuracy", torch.tensor(50.0))
+    real, synthetic = torch.randn(5, 3, 32, 32), torch.randn(2, 3, 32, 32)
+    synthetic.requires_grad_(True)
+    ours = method.objective(own, Batch(real, [5], synthetic, [2]))
+    theirs = method.plain(network, real, synthetic, 0)
+    # CAFE's cross-entropy is 0 over one class; the plain gradients' norms are guarded by 1e-6.
+    torch.testing.assert_close(ours[0], theirs, rtol=1e-2, atol=1e-4)
+
+
+def test_a_row_a_method():
+    found = list(speed.of_methods(CPU, replace(TINY, shape=(3, 16, 16))))
+    names = [f"{name}-cifar10-ipc10" for name in ("dm", "dc", "dsa", "cafe", "idm")]
+    assert [row["case"] for row in found] == names
+    assert all(row["ratio"] == pytest.approx(row["plain_s"] / row["ours_s"]) for row in found)

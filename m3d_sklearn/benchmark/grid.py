@@ -59,9 +59,9 @@ def compare(
     Parameters
     ----------
     methods : str, condenser, list of them, or dict
-        "random", "herding", "kcenter", "kmeans", "dc", "dsa", "dm", "m3d"; unfitted
-        condensers; or a dict of label to either. ipc and seed are set by the grid, and the
-        device where a condenser names none.
+        "random", "herding", "kcenter", "kmeans", "cafe", "dc", "dsa", "dm", "idm",
+        "m3d"; unfitted condensers; or a dict of label to either. ipc and seed are set by the
+        grid, and the device where a condenser names none.
     datasets : str, Dataset, list of them, or dict
         Names or folders for :func:`m3d_sklearn.datasets.load`, data sets, or a dict of label
         to a data set or to ``(X_train, y_train, X_test, y_test)``.

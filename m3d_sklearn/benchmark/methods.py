@@ -10,9 +10,11 @@ from sklearn.base import clone
 
 from m3d_sklearn.base import BaseCondenser
 from m3d_sklearn.condensers import (
+    CAFECondenser,
     DCCondenser,
     DMCondenser,
     DSACondenser,
+    IDMCondenser,
     KMeansCenters,
     M3DCondenser,
 )
@@ -25,9 +27,11 @@ METHODS: dict[str, tuple[str, type[BaseCondenser]]] = {
     "herding": ("Herding", Herding),
     "kcenter": ("KCenter", KCenter),
     "kmeans": ("k-means", KMeansCenters),
+    "cafe": ("CAFE", CAFECondenser),
     "dc": ("DC", DCCondenser),
     "dsa": ("DSA", DSACondenser),
     "dm": ("DM", DMCondenser),
+    "idm": ("IDM", IDMCondenser),
     "m3d": ("M3D", M3DCondenser),
 }
 REFERENCES = ("start", "kmeans", "whole")

@@ -148,7 +148,7 @@ class MatchingCondenser(BaseCondenser):
         recipe, init = self._recipe(task, settings), settings["init"]
         _check_factor(recipe.factor, shape)
         given = None if isinstance(init, str) else given_rows(init, task, recipe.factor)
-        every = int(settings["iterations_per_network"])
+        every = int(settings.get("iterations_per_network", 1))
         networks = FreshNetworks(network, shape, len(task.data.classes), every, task.stream)
         _check_features(networks.network, shape, task)
         pools = make_pools(task, self.cache)

@@ -14,24 +14,18 @@ from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._base import MatchingCondenser
 from m3d_sklearn.condensers._settings import defaults, in_units, need_images
 from m3d_sklearn.core.augmentation import single_operation
-from m3d_sklearn.core.mmd import stack_classes
+from m3d_sklearn.core.matching import mean_distances
 from m3d_sklearn.core.networks import embed
 from m3d_sklearn.core.step import Batch, Objective
 
 __all__ = ["DMCondenser"]
 
 
-def mean_distances(network: nn.Module, batch: Batch) -> Tensor:
-    """‖mean f(real) − mean f(synthetic)‖² of each class (DM, eq. 4)."""
+def mean_matching(network: nn.Module, batch: Batch) -> Tensor:
+    """The objective of DM: the distance of mean features, of each class."""
     with torch.no_grad():
-        real = _means(embed(network, batch.real, batch.effort), batch.real_counts)
-    synthetic = _means(embed(network, batch.synthetic, batch.effort), batch.synthetic_counts)
-    return (real - synthetic).square().sum(1)
-
-
-def _means(features: Tensor, counts: list[int]) -> Tensor:
-    stacked, weights = stack_classes(features, counts)
-    return torch.einsum("cn,cnd->cd", weights, stacked)
+        real = embed(network, batch.real, batch.effort)
+    return mean_distances(real, embed(network, batch.synthetic, batch.effort), batch)
 
 
 class DMCondenser(MatchingCondenser):
@@ -210,7 +204,7 @@ class DMCondenser(MatchingCondenser):
         self.verbose = verbose
 
     def _objective(self, settings: Mapping[str, Any]) -> Objective:
-        return mean_distances
+        return mean_matching
 
     def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
         published = {"max_iter": 20_000, "batch_real": 256, "optimizer": "sgd"}

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3d_sklearn._validation import Integral, Interval, Real, StrOptions
@@ -18,9 +17,10 @@ from m3d_sklearn.condensers._pool import trained_networks
 from m3d_sklearn.condensers._settings import defaults, published
 from m3d_sklearn.core.devices import resolve_precision
 from m3d_sklearn.core.kernels import KERNELS, Kernel, make_kernel
+from m3d_sklearn.core.matching import cross_entropies
 from m3d_sklearn.core.mmd import mmd2, stack_classes
-from m3d_sklearn.core.networks import classify, embed
-from m3d_sklearn.core.sampling import ClassPools, range_numbers
+from m3d_sklearn.core.networks import embed
+from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import FreshNetworks, NetworkSource
 from m3d_sklearn.core.step import Batch, Objective
 
@@ -51,16 +51,8 @@ class MMDObjective:
         stacked, weights = stack_classes(synthetic, batch.synthetic_counts)
         loss = mmd2(real, stacked, self.kernel, real_weights, weights, whole=batch.whole)
         if self.calibration:
-            loss = loss + self.calibration * _cross_entropy(network, synthetic, batch)
+            loss = loss + self.calibration * cross_entropies(network, synthetic, batch)
         return loss
-
-
-def _cross_entropy(network: nn.Module, features: Tensor, batch: Batch) -> Tensor:
-    """Mean cross-entropy of each class's synthetic rows, (C,)."""
-    classes = range_numbers(batch.synthetic_counts, features.device)
-    losses = F.cross_entropy(classify(network, features), classes + batch.first, reduction="none")
-    stacked, weights = stack_classes(losses[:, None], batch.synthetic_counts)
-    return torch.einsum("cn,cn->c", weights, stacked[..., 0])
 
 
 class M3DCondenser(MatchingCondenser):

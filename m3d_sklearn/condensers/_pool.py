@@ -10,7 +10,7 @@ from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import FreshNetworks, TrainedNetworks
 from m3d_sklearn.core.training import PROTOCOLS, TrainingRecipe
 
-__all__ = ["trained_networks"]
+__all__ = ["check_outputs", "trained_networks"]
 
 PART = 1 / 3  # of a run, its first, in which training takes as much arithmetic as matching
 MOST_STEPS = 2000  # of a network
@@ -37,7 +37,7 @@ def trained_networks(
     ValueError
         If the network does not give an output a class.
     """
-    _check_outputs(fresh)
+    check_outputs(fresh, "pool above 0", "Use pool=0, or another network.")
     shape = fresh.input_shape
     grey = len(shape) == 3 and shape[0] == 1
     policy = PROTOCOLS["m3d"].policies[0 if grey else 1] if len(shape) == 3 else ()
@@ -54,7 +54,8 @@ def trained_networks(
     )
 
 
-def _check_outputs(fresh: FreshNetworks) -> None:
+def check_outputs(fresh: FreshNetworks, needs: str, advice: str = "Use another network.") -> None:
+    """Raise a ValueError unless a network gives an output a class, which training needs."""
     network = fresh.network
     rows = torch.zeros(2, *fresh.input_shape, device=fresh.stream.device)
     with torch.no_grad(), borrowed_global_generators(fresh.stream):
@@ -62,6 +63,6 @@ def _check_outputs(fresh: FreshNetworks) -> None:
     for given, how in zip(outputs, ("", "by its embed and head "), strict=True):
         if tuple(given.shape) != (2, fresh.n_outputs):
             raise ValueError(
-                f"pool above 0 needs a network with {fresh.n_outputs} outputs a row, one a class; "
-                f"{how}it gave {tuple(given.shape)} for 2 rows. Use pool=0, or another network."
+                f"{needs} needs a network with {fresh.n_outputs} outputs a row, one a class; "
+                f"{how}it gave {tuple(given.shape)} for 2 rows. {advice}"
             )

@@ -32,7 +32,7 @@ class Recipe:
         In units of :class:`~m3d_sklearn.core.sampling.Scale`.
     momentum : float
         Of SGD, or Adam's β₁.
-    schedule : {"cosine", "constant"}
+    schedule : {"cosine", "constant", "step"}
     max_iter : int
     max_time : float or None
         Seconds.

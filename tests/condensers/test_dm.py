@@ -8,7 +8,7 @@ from problems import Problem
 from sklearn.linear_model import LogisticRegression
 
 from m3d_sklearn import DMCondenser, M3DCondenser, Random
-from m3d_sklearn.condensers._dm import mean_distances
+from m3d_sklearn.condensers._dm import mean_matching
 from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.core.kernels import make_kernel
 from m3d_sklearn.core.networks import MLP, ConvNet
@@ -30,7 +30,7 @@ def test_dm_is_m3d_with_the_linear_kernel_on_the_same_draws(sizes, counts):
     problem = Problem(sizes, counts, policy=("color", "crop"))
     expected = problem.engine(objective=linear).rows
     assert (expected - problem.start).abs().max() > 1e-3
-    rows = problem.engine(objective=mean_distances).rows
+    rows = problem.engine(objective=mean_matching).rows
     np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-9)
 
 
@@ -38,7 +38,7 @@ def test_the_loss_is_the_squared_distance_of_the_means():
     network = torch.nn.Identity()
     real = torch.tensor([[0.0, 0.0], [2.0, 4.0], [1.0, 1.0]])
     synthetic = torch.tensor([[1.0, 0.0], [4.0, 5.0]], requires_grad=True)
-    loss = mean_distances(network, Batch(real, [2, 1], synthetic, [1, 1]))
+    loss = mean_matching(network, Batch(real, [2, 1], synthetic, [1, 1]))
     assert loss.tolist() == [4.0, 9.0 + 16.0]
     (gradient,) = torch.autograd.grad(loss.sum(), synthetic)
     assert gradient.tolist() == [[0.0, -4.0], [6.0, 8.0]]

@@ -219,6 +219,13 @@ def test_rate_factor(done, share):
     assert loop.rate_factor("constant", done) == 1
 
 
+@pytest.mark.parametrize(
+    ("done", "share"), [(0, 1), (0.59, 1), (0.6, 0.5), (0.85, 0.25), (0.9, 0.125), (1.2, 0.125)]
+)
+def test_the_published_steps_of_the_rate(done, share):
+    assert loop.rate_factor("step", done) == share
+
+
 def test_rows_are_clamped_column_by_column():
     low, high = torch.tensor([-0.5, -1.5]), torch.tensor([0.5, 1.5])
 

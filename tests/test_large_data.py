@@ -31,9 +31,16 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(m3d_sklearn.layout, "BLOCK", 2000)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+EVERY_KIND = [(cls, kind) for cls in (Herding, M3DCondenser) for kind in KINDS]
+SOME_KINDS = [(cls, kind) for cls in FITTED for kind in ("map", "items")]
+
+
+@pytest.mark.parametrize(
+    ("cls", "kind"),
+    sorted({*EVERY_KIND, *SOME_KINDS}, key=str),
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
 @pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("cls", FITTED, ids=name_of)
 def test_the_same_bits_as_from_memory(cls, data, kind, tmp_path, small_blocks):
     X, y = DATA[data]()
     expected = small(cls).fit(X, y)
@@ -46,9 +53,12 @@ def test_the_same_bits_as_from_memory(cls, data, kind, tmp_path, small_blocks):
 
 
 @pytest.mark.parametrize("cache", [0, 5000, "auto"])
-@pytest.mark.parametrize("kind", [None, "map", "items"])
-@pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("cls", MATCHING, ids=name_of)
+@pytest.mark.parametrize(
+    ("cls", "data", "kind"),
+    [(M3DCondenser, data, kind) for data in DATA for kind in (None, "map", "items")]
+    + [(cls, "colour", "map") for cls in MATCHING if cls is not M3DCondenser],
+    ids=str,
+)
 def test_what_is_kept_does_not_show(cls, data, kind, cache, tmp_path):
     """5,000 bytes hold some rows; draws of 8 leave rows to shuffle, and to read ahead."""
     X, y = DATA[data]()

@@ -57,8 +57,10 @@ class PassedRows:
         self, blocks: Callable[[], Iterator[Tensor]], row: Callable[[int], Tensor]
     ) -> None:
         self._blocks, self._row = blocks, row
-        sums = [(len(block), block.double().sum(0)) for block in blocks()]
-        mean = sum(total for _, total in sums) / sum(n for n, _ in sums)
+        n, total = 0, 0.0  # a list of the blocks' sums would leave holes in memory
+        for block in blocks():
+            n, total = n + len(block), total + block.double().sum(0)
+        mean = total / n
         # In two parts, so that nothing of it is lost in the features' own precision.
         self._mean = mean.float()
         self._rest = (mean - self._mean).float()

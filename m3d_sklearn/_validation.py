@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Integral, Real
 from typing import Any
 
@@ -17,7 +19,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, va
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, validate_data
 
-from m3d_sklearn.layout import Layout, Target
+from m3d_sklearn.layout import Layout, Target, Units
+from m3d_sklearn.layout_choice import choose_layout
+from m3d_sklearn.row_source import ArraySource, DatasetSource, LazyRows, as_source, measure
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -46,7 +50,6 @@ __all__ = [
 ]
 
 fit_context = _fit_context
-MOST_CHANNELS = 4  # an axis this short may be channels; one longer is a side
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class TrainingData:
 
     Attributes
     ----------
-    rows : ndarray of shape (n, c, h, w) or (n, d)
+    rows : ndarray or LazyRows of shape (n, c, h, w) or (n, d)
     labels : ndarray of int64, shape (n,)
         Places in `classes`.
     classes : ndarray
@@ -65,12 +68,17 @@ class TrainingData:
         What ``fit`` has to set: ``n_features_in_`` and so on.
     """
 
-    rows: np.ndarray
+    rows: np.ndarray | LazyRows
     labels: np.ndarray
     classes: np.ndarray
     layout: Layout
     target: Target
     attributes: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def units(self) -> Units:
+        """Scale and statistics of the rows; of rows that are not in memory, one pass."""
+        return measure(self.rows)
 
 
 def check_training_data(
@@ -91,15 +99,19 @@ def check_training_data(
     """
     probe = copy.copy(estimator)  # validate_data writes attributes before it checks
     X, y = to_numpy(X), to_numpy(y)
+    source = as_source(X)
+    rows = None if source is None else _read_rows(probe, source, image_shape, channel_axis)
+    if y is None and isinstance(source, DatasetSource):
+        y = _labels_of(rows)
     if y is None:
         raise ValueError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target "
             "y is None."
         )
     columns = _columns(X)
-    if _ndim(X) > 2:
-        X = _check_images(probe, X, y, reset=True)
-        check_consistent_length(X, y)
+    if rows is not None or _ndim(X) > 2:
+        X = _check_images(probe, X, y, reset=True) if rows is None else source
+        check_consistent_length(np.empty((X.shape[0], 0)), y)
         labels = column_or_1d(y, warn=True)
         if labels.dtype.kind in "fc":
             assert_all_finite(labels, input_name="y")
@@ -108,23 +120,61 @@ def check_training_data(
     check_classification_targets(labels)
     classes, labels = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
+        n = X.shape[0]
         raise ValueError(
             f"y must have at least 2 classes; got {len(classes)} class, {classes.tolist()}, "
-            f"in {len(X)} sample{'s' if len(X) > 1 else ''}."
+            f"in {n} sample{'s' if n > 1 else ''}."
         )
-    layout = _layout(X, columns, image_shape, channel_axis)
     attributes = {
         "n_features_in_": probe.n_features_in_,
         "feature_names_in_": getattr(probe, "feature_names_in_", None),
         "sample_shape_in_": tuple(X.shape[1:]),
     }
-    rows = layout.to_rows(X)
+    if rows is None:
+        layout = choose_layout(X.shape, X.dtype, image_shape, channel_axis, columns)
+        rows = layout.to_rows(X)
+    else:
+        layout = rows.layout
     return TrainingData(rows, labels.astype(np.int64), classes, layout, _target(y), attributes)
+
+
+def _read_rows(
+    probe: Any,
+    source: ArraySource | DatasetSource,
+    image_shape: tuple[int, ...] | None,
+    channel_axis: str | int | None,
+) -> LazyRows:
+    """Check the form of rows by the first of them; values are checked when all are read."""
+    first = source[:1]
+    if first.ndim > 2:
+        first = _check_images(probe, first, None, reset=True)
+    else:
+        first = validate_data(probe, first, dtype="numeric", ensure_min_samples=1)
+    if first.dtype != source.dtype:
+        raise ValueError(f"X must hold real numbers; got dtype {source.dtype}.")
+
+    layout = choose_layout(source.shape, source.dtype, image_shape, channel_axis)
+
+    def check(block: np.ndarray) -> None:
+        assert_all_finite(block, input_name="X")
+
+    return LazyRows(source, layout, check)
+
+
+def _labels_of(rows: LazyRows) -> np.ndarray:
+    """A data set's own labels: those it lists, or those of its items by a pass over them."""
+    listed = rows.source.targets()
+    if listed is not None:
+        return listed
+    rows.scan  # noqa: B018 - reads all items, and their labels
+    return rows.source.seen_labels()
 
 
 def check_new(estimator: Any, X: Any) -> np.ndarray:
     """Check rows for a fitted estimator, and give them as an array in the caller's layout."""
     X = to_numpy(X)
+    source = as_source(X)
+    X = X if source is None else source[:]
     if _ndim(X) > 2:
         X = _check_images(estimator, X, None, reset=False)
     else:
@@ -291,67 +341,6 @@ def _check_images(estimator: Any, X: Any, y: Any, reset: bool) -> np.ndarray:
     X = check_array(X, allow_nd=True, dtype=None, input_name="X", estimator=estimator)
     if 0 in X.shape:
         raise ValueError(f"X must hold images of at least 1×1 pixels; got shape {X.shape}.")
-    validate_data(estimator, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
+    form = np.broadcast_to(np.zeros((), X.dtype), (len(X), math.prod(X.shape[1:])))
+    validate_data(estimator, form, reset=reset, skip_check_array=True)
     return X
-
-
-def _layout(
-    X: np.ndarray,
-    columns: tuple[Any, ...] | None,
-    image_shape: tuple[int, ...] | None,
-    channel_axis: str | int | None,
-) -> Layout:
-    sample_shape = X.shape[1:]
-    shape = sample_shape
-    if image_shape is not None:
-        shape = tuple(image_shape)
-        if len(shape) not in (2, 3) or not all(isinstance(s, Integral) and s > 0 for s in shape):
-            raise ValueError(
-                "image_shape must be (h, w), (h, w, c) or (c, h, w) in whole numbers; got "
-                f"{image_shape!r}."
-            )
-        shape = tuple(int(side) for side in shape)
-        if len(sample_shape) > 1 or np.prod(shape) != sample_shape[0]:
-            raise ValueError(
-                f"image_shape={shape} is for flat rows of {np.prod(shape)} values; got X of "
-                f"shape {X.shape}."
-            )
-    image_shape = shape if image_shape is not None else None
-    if len(shape) == 1:
-        if channel_axis not in ("auto", None):
-            raise ValueError(
-                f"channel_axis={channel_axis!r} needs images; got X of shape {X.shape} and no "
-                "image_shape."
-            )
-        return Layout(sample_shape, X.dtype.name, columns=columns)
-    axis = _channel_axis(shape, channel_axis)
-    return Layout(sample_shape, X.dtype.name, image_shape, axis, columns)
-
-
-def _channel_axis(shape: tuple[int, ...], channel_axis: str | int | None) -> int | None:
-    """Place of the channels in an image of this shape."""
-    if len(shape) == 2:
-        if channel_axis not in ("auto", None):
-            raise ValueError(
-                f"channel_axis={channel_axis!r} needs images with channels; got {shape}, which "
-                "is height and width alone."
-            )
-        return None
-    if channel_axis in (1, -3):
-        return 0
-    if channel_axis in (3, -1):
-        return 2
-    if channel_axis not in ("auto", None):
-        raise ValueError(
-            "channel_axis must be 'auto', 1 or -3 (channels first), 3 or -1 (channels last); "
-            f"got {channel_axis!r}."
-        )
-    first, last = shape[0] <= MOST_CHANNELS, shape[2] <= MOST_CHANNELS
-    if first == last:
-        raise ValueError(
-            f"channel_axis='auto' cannot tell whether images of shape {shape} are "
-            f"{shape[0]}×{shape[1]} pixels with {shape[2]} channels last (channel_axis=-1) or "
-            f"{shape[1]}×{shape[2]} pixels with {shape[0]} channels first (channel_axis=1); "
-            "say which."
-        )
-    return 0 if first else 2

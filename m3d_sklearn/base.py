@@ -22,11 +22,13 @@ from m3d_sklearn import _validation as validation
 from m3d_sklearn._validation import Integral, Interval, StrOptions, TrainingData
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.core.devices import resolve_device
+from m3d_sklearn.core.host_rows import HostRows, StreamedPools
 from m3d_sklearn.core.kernels import mean_squared_distance
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import ClassPools
-from m3d_sklearn.device_rows import device_rows
-from m3d_sklearn.layout import Units, fingerprint
+from m3d_sklearn.device_rows import held_or_read
+from m3d_sklearn.layout import Units
+from m3d_sklearn.row_source import fingerprint_of
 from m3d_sklearn.storage import plain
 
 __all__ = ["BaseCondenser", "Result", "Task", "make_pools", "versions"]
@@ -41,10 +43,13 @@ class Task:
     X: Any
     y: Any
     data: TrainingData
-    units: Units
     ipc: np.ndarray
     device: torch.device
     stream: Stream
+
+    @property
+    def units(self) -> Units:
+        return self.data.units
 
 
 @dataclass(frozen=True)
@@ -111,15 +116,16 @@ class BaseCondenser(
     }
 
     @validation.fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> BaseCondenser:
+    def fit(self, X: Any, y: Any = None) -> BaseCondenser:
         """Make the condensed set.
 
         Parameters
         ----------
-        X : array-like, DataFrame or Tensor
-            (n, d), (n, h, w), (n, h, w, c) or (n, c, h, w); any real dtype.
+        X : array-like, DataFrame, Tensor or Dataset
+            (n, d), (n, h, w), (n, h, w, c) or (n, c, h, w); any real dtype. Memory maps,
+            arrays in files and map-style data sets of PyTorch are not read whole.
         y : array-like of shape (n,)
-            Class labels: integers, strings or categories.
+            Class labels: integers, strings or categories. None takes a data set's own.
 
         Returns
         -------
@@ -137,10 +143,11 @@ class BaseCondenser(
         )
         ipc = self._stored_rows(validation.resolve_ipc(self.ipc, data), data)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        task = Task(X, y, data, Units.measure(data.rows), ipc, device, Stream(seed, device))
+        task = Task(X, y, data, ipc, device, Stream(seed, device))
         result = self._condense(task)
+        fitted = self._fitted(task, result)
         validation.take_attributes(self, data)
-        for name, value in self._fitted(task, result).items():
+        for name, value in fitted.items():
             setattr(self, name, value)
         return self
 
@@ -174,7 +181,7 @@ class BaseCondenser(
             method=type(self).__name__,
             params=params,
             random_state=self.random_state if isinstance(self.random_state, Integral) else None,
-            fingerprint=fingerprint(data.rows, data.labels),
+            fingerprint=fingerprint_of(data.rows, data.labels),
             versions=versions(),
         )
         decoded = np.array(_flat_units(condensed.units, _decoded_rows(condensed)))
@@ -228,11 +235,15 @@ class BaseCondenser(
         return tags
 
 
-def make_pools(task: Task) -> ClassPools:
-    """The training rows on the device: 8-bit images as they came, the rest in units."""
-    rows, scale = device_rows(task.data.rows, task.units, task.device)
+def make_pools(task: Task, cache: int | str = "auto") -> ClassPools:
+    """The training rows: on the device if `cache` holds them, else read as they are drawn.
+
+    8-bit images as they came, the rest in units.
+    """
+    rows, scale = held_or_read(task.data.rows, task.units, task.device, cache)
     labels = torch.from_numpy(task.data.labels).to(task.device)
-    return ClassPools(rows, labels, len(task.data.classes), scale)
+    kind = StreamedPools if isinstance(rows, HostRows) else ClassPools
+    return kind(rows, labels, len(task.data.classes), scale)
 
 
 def _decoded_rows(condensed: CondensedSet) -> np.ndarray:

@@ -31,8 +31,7 @@ from m3d_sklearn.core.training import (
     predict_logits,
     train,
 )
-from m3d_sklearn.device_rows import device_rows
-from m3d_sklearn.layout import Units
+from m3d_sklearn.device_rows import device_rows, held_or_read
 
 __all__ = ["NetworkClassifier", "make_recipe"]
 
@@ -177,14 +176,16 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     @validation.fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> NetworkClassifier:
+    def fit(self, X: Any, y: Any = None) -> NetworkClassifier:
         """Train a fresh network.
 
         Parameters
         ----------
-        X : array-like, DataFrame or Tensor
-            (n, d), (n, h, w), (n, h, w, c) or (n, c, h, w).
+        X : array-like, DataFrame, Tensor or Dataset
+            (n, d), (n, h, w), (n, h, w, c) or (n, c, h, w). Rows in files are read by the
+            batch where they take more than 256 MB (on a GPU half of its memory).
         y : array-like of shape (n,)
+            None takes a data set's own.
 
         Returns
         -------
@@ -217,8 +218,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         network = auto_network(shape) if self.network == "auto" else self.network
         module = build(network, shape, len(data.classes), stream)
         check_outputs(module, shape, len(data.classes), device)
-        units = Units.measure(data.rows)
-        rows, scale = device_rows(data.rows, units, device)
+        units = data.units
+        rows, scale = held_or_read(data.rows, units, device)
         labels = torch.from_numpy(data.labels).to(device)
         with tqdm(total=epochs, disable=not self.verbose, desc=type(self).__name__) as bar:
 

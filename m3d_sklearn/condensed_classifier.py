@@ -108,12 +108,12 @@ class CondensedClassifier(
         self.random_state = random_state
 
     @validation.fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any) -> CondensedClassifier:
+    def fit(self, X: Any, y: Any = None) -> CondensedClassifier:
         """Condense X and y, and train the estimator on the result.
 
         Parameters
         ----------
-        X : array-like, DataFrame or Tensor
+        X : array-like, DataFrame, Tensor or Dataset
             As for the condenser.
         y : array-like of shape (n,)
 

@@ -23,7 +23,8 @@ from m3d_sklearn.core.networks import auto_network, build
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.training import predict_logits, train
 from m3d_sklearn.device_rows import device_rows
-from m3d_sklearn.layout import Units
+from m3d_sklearn.layout import Units, row_blocks
+from m3d_sklearn.row_source import LazyRows, as_source
 
 __all__ = ["Evaluation", "as_condensed_set", "evaluate", "held_out"]
 
@@ -191,7 +192,6 @@ def evaluate(
         precision=resolve_precision(precision, place),
     )
     spec = auto_network(shape) if network == "auto" else network
-    test, scale = device_rows(test_rows, condensed.units, place)
     seeds = check_random_state(random_state).randint(SEEDS, size=n_networks)
     streams = [Stream(seed, place) for seed in seeds.tolist()]
     modules = [build(spec, shape, len(condensed.classes), stream) for stream in streams]
@@ -205,11 +205,11 @@ def evaluate(
         train(
             modules, rows.__getitem__, labels, recipe, streams, shape, advance if verbose else None
         )
-    predicted = [predict_logits(module, test, scale).argmax(1).cpu().numpy() for module in modules]
-    scores = [float((places == test_labels).mean()) for places in predicted]
+    places = _predicted(modules, test_rows, condensed.units, place)
+    scores = (places == test_labels).mean(1)
     module = modules[0]
     return Evaluation(
-        scores=np.array(scores),
+        scores=scores,
         network=spec if isinstance(spec, str) else type(module).__name__,
         protocol=protocol,
         epochs=epochs,
@@ -218,6 +218,18 @@ def evaluate(
         n_train=len(rows),
         seconds=time.perf_counter() - started,
     )
+
+
+def _predicted(
+    modules: Sequence[nn.Module], rows: np.ndarray | LazyRows, units: Units, device: torch.device
+) -> np.ndarray:
+    """Places of the classes that each network predicts, (N, n); rows in files block by block."""
+    found = []
+    for block in row_blocks(rows) if isinstance(rows, LazyRows) else [rows]:
+        test, scale = device_rows(block, units, device)
+        logits = (predict_logits(module, test, scale) for module in modules)
+        found.append(np.stack([own.argmax(1).cpu().numpy() for own in logits]))
+    return np.concatenate(found, 1)
 
 
 class _Pair(BaseEstimator):
@@ -240,15 +252,17 @@ def as_condensed_set(
         _Pair(), X, y, image_shape=image_shape, channel_axis=channel_axis
     )
     return CondensedSet(
-        data.layout.from_rows(data.rows),
+        data.layout.from_rows(data.rows[:]),
         data.classes[data.labels],
         data.classes,
         data.layout,
-        Units.measure(data.rows),
+        data.units,
     )
 
 
-def held_out(condensed: CondensedSet, X_test: Any, y_test: Any) -> tuple[np.ndarray, np.ndarray]:
+def held_out(
+    condensed: CondensedSet, X_test: Any, y_test: Any
+) -> tuple[np.ndarray | LazyRows, np.ndarray]:
     """Test rows in canonical form, and their places in the classes (−1 for unknown ones)."""
     columns = condensed.layout.columns
     if columns is not None and tuple(getattr(X_test, "columns", columns)) != columns:
@@ -256,21 +270,26 @@ def held_out(condensed: CondensedSet, X_test: Any, y_test: Any) -> tuple[np.ndar
             f"X_test must have the columns of the condensed set, {list(columns)}, in their order; "
             f"got {list(X_test.columns)}."
         )
-    X, y = np.asarray(validation.to_numpy(X_test)), np.asarray(validation.to_numpy(y_test))
+    source = as_source(X_test)
+    X = np.asarray(validation.to_numpy(X_test)) if source is None else source
+    y, n = np.asarray(validation.to_numpy(y_test)), X.shape[0] if X.shape else 0
     if X.shape[1:] != condensed.layout.sample_shape:
         raise ValueError(
             f"X_test must have rows of shape {condensed.layout.sample_shape}, as the condensed "
             f"set has; got X_test of shape {X.shape}."
         )
-    if y.ndim == 0 or len(X) != len(y) or len(X) == 0:
+    if y.ndim == 0 or n != len(y) or n == 0:
         raise ValueError(
-            f"X_test and y_test must have the same number of rows, 1 or more; got {len(X)} "
+            f"X_test and y_test must have the same number of rows, 1 or more; got {n} "
             f"and {len(y) if y.ndim else y_test!r}."
         )
-    if X.dtype.kind not in "biuf" or (X.dtype.kind == "f" and not np.isfinite(X).all()):
+    real = X.dtype.kind in "biuf"
+    if real and X.dtype.kind == "f":
+        real = all(np.isfinite(block).all() for block in row_blocks(X))
+    if not real:
         raise ValueError(f"X_test must hold finite real numbers; got {X.dtype}.")
-    if y.shape not in ((len(X),), (len(X), 1)):
-        raise ValueError(f"y_test must hold a label a row, ({len(X)},); got shape {y.shape}.")
+    if y.shape not in ((n,), (n, 1)):
+        raise ValueError(f"y_test must hold a label a row, ({n},); got shape {y.shape}.")
     y = y.reshape(-1)
     places = np.full(len(y), -1)
     for place, name in enumerate(condensed.classes):
@@ -280,4 +299,6 @@ def held_out(condensed: CondensedSet, X_test: Any, y_test: Any) -> tuple[np.ndar
             f"y_test must hold classes of the condensed set, {condensed.classes.tolist()}; got "
             f"{y[:3].tolist()} and so on."
         )
+    if source is not None:
+        return LazyRows(source, condensed.layout), places
     return condensed.layout.to_rows(X), places

@@ -1,22 +1,47 @@
-"""Features of rows under a network trained on all of them, for coresets."""
+"""Features of rows, for coresets: pixels, a trained network's, or the user's own."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import check_array
+from torch import Tensor
 
 from m3d_sklearn._validation import to_numpy
 from m3d_sklearn.classifier import NetworkClassifier, rebuild
+from m3d_sklearn.core.coresets import PassedRows
 from m3d_sklearn.core.devices import resolve_device
 from m3d_sklearn.core.networks import embed
 from m3d_sklearn.device_rows import device_rows
+from m3d_sklearn.layout import BLOCK, Units
+from m3d_sklearn.row_source import LazyRows
 
-__all__ = ["given_features", "network_features"]
+__all__ = ["given_features", "network_features", "pixel_features"]
 
 BATCH = 256
+HELD = 2**26  # values of a class that are held, 256 MB, where X is not in memory
+
+
+def pixel_features(
+    rows: np.ndarray | LazyRows, units: Units, device: torch.device, members: np.ndarray
+) -> Tensor | PassedRows:
+    """Units of some rows, flat: held, or block by block where they are many and not in memory."""
+    width = math.prod(rows.shape[1:])
+
+    def of(numbers: np.ndarray) -> Tensor:
+        own = units.to_units(rows[numbers])
+        return torch.from_numpy(own.reshape(len(own), width)).to(device)
+
+    if not isinstance(rows, LazyRows) or len(members) * width <= HELD:
+        return of(members)
+    step = max(1, BLOCK // width)
+    return PassedRows(
+        lambda: (of(members[i : i + step]) for i in range(0, len(members), step)),
+        lambda place: of(members[place : place + 1])[0],
+    )
 
 
 def given_features(features: Any, n: int) -> np.ndarray:
@@ -45,6 +70,7 @@ def network_features(
     rows: np.ndarray,
     labels: np.ndarray,
     *,
+    data: str = "",
     network: str,
     epochs: str | int,
     seed: int,
@@ -55,8 +81,10 @@ def network_features(
 
     Parameters
     ----------
-    rows : ndarray of shape (n, c, h, w) or (n, d)
+    rows : ndarray or LazyRows of shape (n, c, h, w) or (n, d)
     labels : ndarray of shape (n,)
+    data : str
+        Names rows and labels in joblib's cache, which looks at neither.
     network : str
     epochs : int or "auto"
     seed : int
@@ -69,7 +97,7 @@ def network_features(
 
     Notes
     -----
-    Takes and gives names, numbers and numpy arrays alone, so that joblib can cache it.
+    What joblib's cache looks at, and gives back, is names, numbers and numpy arrays alone.
     """
     classifier = NetworkClassifier(
         network=network,
@@ -81,9 +109,9 @@ def network_features(
     ).fit(rows, labels)
     place = resolve_device(device)
     module = rebuild(classifier, place)
-    tensor, scale = device_rows(rows, classifier._units, place)
-    with torch.no_grad():
-        features = [
-            embed(module, scale.normalise(scale.to_units(part))) for part in tensor.split(BATCH)
-        ]
-    return torch.cat(features).cpu().numpy()
+    features = []
+    for start in range(0, len(rows), BATCH):
+        part, scale = device_rows(rows[start : start + BATCH], classifier._units, place)
+        with torch.no_grad():
+            features.append(embed(module, scale.normalise(scale.to_units(part))).cpu())
+    return torch.cat(features).numpy()

@@ -8,13 +8,18 @@ columns of a table to mean 0 and variance 1. So nothing depends on the caller's 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Layout", "Target", "Units", "fingerprint"]
+from m3d_sklearn.moments import Moments
+
+__all__ = ["Fingerprint", "Layout", "Target", "Units", "fingerprint", "row_blocks"]
 
 BLOCK = 2**23  # values looked at together when arrays are gone through
 
@@ -140,18 +145,13 @@ class Units:
     @classmethod
     def measure(cls, rows: np.ndarray) -> Units:
         """Take the statistics of canonical rows, in blocks, in float64."""
-        image = rows.ndim == 4
-        axes = None if image else 0
-        low = np.asarray(rows.min(axes), np.float64)
-        high = np.asarray(rows.max(axes), np.float64)
-        span = np.where(high > low, high - low, 1.0)
-        # Moments of values moved to [0, 1]: no sum overflows, whatever the scale of X.
-        moments = (0, 2, 3) if image else 0
-        n = rows.size // rows.shape[1]
-        mean = sum(((b - low) / span).sum(moments) for b in _blocks(rows)) / n
-        centre = mean[:, None, None] if image else mean
-        square = sum((((b - low) / span - centre) ** 2).sum(moments) for b in _blocks(rows)) / n
-        std = np.sqrt(square)
+        return cls.of(reduce(add, map(Moments.of, row_blocks(rows))), rows.ndim == 4)
+
+    @classmethod
+    def of(cls, found: Moments, image: bool) -> Units:
+        """Units of rows with these statistics."""
+        low, high, span, mean = found.low, found.high, found.span, found.mean
+        std = np.sqrt(found.square)
         # A constant channel or column has no spread of its own.
         std = np.where(std > 1e-12, std, 1.0)
         if image:
@@ -161,9 +161,17 @@ class Units:
     def to_units(self, rows: np.ndarray, dtype: type = np.float32) -> np.ndarray:
         """Units of canonical rows, computed in float64 and kept in `dtype`."""
         out = np.empty(rows.shape, dtype)
-        for start, block in _numbered_blocks(rows):
-            out[start : start + len(block)] = (block - self.shift) / self.width
+        start = 0
+        for block in row_blocks(rows):
+            out[start : start + len(block)] = self._block_units(block, dtype)
+            start += len(block)
         return out
+
+    def _block_units(self, block: np.ndarray, dtype: type) -> np.ndarray:
+        if block.dtype == np.uint8 and self.shift.ndim == 0:  # 256 answers, looked up
+            table = ((np.arange(256.0) - self.shift) / self.width).astype(dtype)
+            return np.take(table, block)
+        return (block.astype(np.float64, order="C") - self.shift) / self.width
 
     def to_values(self, units: np.ndarray) -> np.ndarray:
         """Units back to X's own values, in float64, inside the range seen in X."""
@@ -199,30 +207,42 @@ def fingerprint(*arrays: np.ndarray) -> str:
     >>> fingerprint(X) == fingerprint(np.asfortranarray(X))
     True
     """
-    digest = hashlib.blake2b(digest_size=16)
+    found = Fingerprint()
     for array in arrays:
-        if array.dtype.hasobject:
-            raise TypeError(
-                f"arrays must hold numbers or fixed-width strings; got dtype {array.dtype}."
-            )
-        digest.update(f"{array.dtype.str} {array.shape}".encode())
-        for block in _row_blocks(np.atleast_1d(array)):
-            digest.update(block.tobytes())
-    return digest.hexdigest()
+        found.begin(array.dtype, array.shape)
+        for block in row_blocks(np.atleast_1d(array)):
+            found.add(block)
+    return found.hexdigest()
 
 
-def _row_blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    step = max(1, BLOCK // max(1, rows[:1].size))
+class Fingerprint:
+    """What :func:`fingerprint` gives, of arrays that come block by block."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def begin(self, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+        """Say what the blocks that follow are blocks of."""
+        if dtype.hasobject:
+            raise TypeError(f"arrays must hold numbers or fixed-width strings; got dtype {dtype}.")
+        self._digest.update(f"{dtype.str} {shape}".encode())
+
+    def add(self, block: np.ndarray) -> None:
+        self._digest.update(block.tobytes())
+
+    def followed_by(self, array: np.ndarray) -> str:
+        """The fingerprint with one more array; this one stays as it is."""
+        longer = Fingerprint()
+        longer._digest = self._digest.copy()
+        longer.begin(array.dtype, array.shape)
+        longer.add(array)
+        return longer.hexdigest()
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+def row_blocks(rows: Any) -> Iterator[np.ndarray]:
+    """Neighbouring rows, as many as make BLOCK values; how many is a matter of shape alone."""
+    step = max(1, BLOCK // max(1, math.prod(rows.shape[1:])))
     return (rows[start : start + step] for start in range(0, len(rows), step))
-
-
-def _numbered_blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Blocks in float64 and one memory order, so that sums have the same bits for any."""
-    start = 0
-    for block in _row_blocks(rows):
-        yield start, block.astype(np.float64, order="C")
-        start += len(block)
-
-
-def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    return (block for _, block in _numbered_blocks(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import joblib
@@ -15,11 +16,12 @@ from m3d_sklearn import _validation as validation
 from m3d_sklearn._validation import HasMethods, Integral, Interval, StrOptions, TrainingData
 from m3d_sklearn.base import BaseCondenser, Result, Task
 from m3d_sklearn.classifier import make_recipe
-from m3d_sklearn.core.coresets import herd, k_center
+from m3d_sklearn.core.coresets import PassedRows, herd, k_center
 from m3d_sklearn.core.devices import resolve_device
 from m3d_sklearn.core.networks import NETWORKS, auto_network, build
 from m3d_sklearn.core.randomness import Stream
-from m3d_sklearn.features import given_features, network_features
+from m3d_sklearn.features import given_features, network_features, pixel_features
+from m3d_sklearn.row_source import fingerprint_of
 
 __all__ = ["Herding", "KCenter", "Random"]
 
@@ -36,7 +38,7 @@ class _Selector(BaseCondenser):
         chosen = []
         for c, count in enumerate(task.ipc):
             members = np.flatnonzero(labels == c)
-            rows = None if features is None else features[members]
+            rows = None if features is None else features(members)
             chosen.append(members[self._select(rows, len(members), int(count), task)])
         indices = np.concatenate(chosen)
         params = self._params(task)
@@ -47,11 +49,11 @@ class _Selector(BaseCondenser):
             attributes={"sample_indices_": indices},
         )
 
-    def _features(self, task: Task) -> np.ndarray | None:
-        """(n, d) features of all rows, or None where the rule looks at none."""
+    def _features(self, task: Task) -> Callable[[np.ndarray], Tensor | PassedRows] | None:
+        """Row numbers to (n, d) features, or None where the rule looks at none."""
         return None
 
-    def _select(self, features: np.ndarray | None, n: int, count: int, task: Task) -> np.ndarray:
+    def _select(self, features: Any, n: int, count: int, task: Task) -> np.ndarray:
         """Places of the chosen among the n rows of one class, in the order of selection."""
         raise NotImplementedError  # pragma: no cover - a method writes this
 
@@ -127,7 +129,7 @@ class Random(_Selector):
         self.device = device
         self.random_state = random_state
 
-    def _select(self, features: np.ndarray | None, n: int, count: int, task: Task) -> np.ndarray:
+    def _select(self, features: Any, n: int, count: int, task: Task) -> np.ndarray:
         return task.stream.permutation(n)[:count].cpu().numpy()
 
 
@@ -165,20 +167,27 @@ class _FeatureSelector(_Selector):
         self.verbose = verbose
 
     @staticmethod
-    def _rule(features: Tensor, k: int) -> Tensor:
+    def _rule(features: Tensor | PassedRows, k: int) -> Tensor:
         raise NotImplementedError  # pragma: no cover - a method writes this
 
-    def _features(self, task: Task) -> np.ndarray:
+    def _features(self, task: Task) -> Callable[[np.ndarray], Tensor | PassedRows]:
+        if not callable(self.features) and self.features == "pixels":
+            return partial(pixel_features, task.data.rows, task.units, task.device)
+        features = self._of_all_rows(task)
+        return lambda members: torch.from_numpy(features[members]).to(task.device)
+
+    def _of_all_rows(self, task: Task) -> np.ndarray:
         data = task.data
         if callable(self.features):
             return given_features(self.features(task.X), len(data.rows))
-        if self.features == "pixels":
-            return task.units.to_units(data.rows).reshape(len(data.rows), -1)
         network, epochs = self._trained(task)
-        cached = check_memory(self.memory).cache(network_features, ignore=["verbose"])
+        cached = check_memory(self.memory).cache(
+            network_features, ignore=["rows", "labels", "verbose"]
+        )
         return cached(
             data.rows,
             data.labels,
+            data="" if self.memory is None else fingerprint_of(data.rows, data.labels),
             network=network,
             epochs=epochs,
             seed=task.stream.seed() % 2**32,
@@ -209,7 +218,7 @@ class _FeatureSelector(_Selector):
         return params
 
     def _select(self, features: Any, n: int, count: int, task: Task) -> np.ndarray:
-        return self._rule(torch.from_numpy(features).to(task.device), count).cpu().numpy()
+        return self._rule(features, count).cpu().numpy()
 
 
 class Herding(_FeatureSelector):
@@ -275,7 +284,8 @@ class Herding(_FeatureSelector):
 
     Notes
     -----
-    O(ipc·n·d) time and O(n·d) memory.
+    O(ipc·n·d) time and O(n·d) memory. Of rows that are not in memory, pixels of a class that
+    take more than 256 MB are read ipc + 1 times, block by block.
 
     References
     ----------
@@ -356,7 +366,8 @@ class KCenter(_FeatureSelector):
 
     Notes
     -----
-    O(ipc·n·d) time and O(n·d) memory.
+    O(ipc·n·d) time and O(n·d) memory. Of rows that are not in memory, pixels of a class that
+    take more than 256 MB are read ipc + 1 times, block by block.
 
     References
     ----------

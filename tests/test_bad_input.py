@@ -272,6 +272,9 @@ MATCHING: list[Bad] = [
     ("n_iter_no_change", 9, "got 9"),
     ("n_iter_no_change", 10.5, "got 10.5"),
     ("precision", "float16", "got 'float16'"),
+    ("cache", -1, "got -1"),
+    ("cache", 1.5, "got 1.5"),
+    ("cache", "all", "got 'all'"),
     ("verbose", "loud", "got 'loud'"),
 ]
 TRAINING: list[Bad] = [

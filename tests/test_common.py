@@ -57,6 +57,7 @@ from m3d_sklearn import (
     Random,
     evaluate,
 )
+from m3d_sklearn.core.host_rows import HostRows
 
 every_estimator = pytest.mark.parametrize("cls", ESTIMATORS, ids=name_of)
 
@@ -311,6 +312,13 @@ def seen_trainings(estimator: Any, X: Any, y: Any) -> Any:
     return counter.call_count
 
 
+def seen_reads(estimator: Any, X: Any, y: Any) -> Any:
+    """Times that rows are drawn from the host, and not from the device."""
+    with counted(HostRows, "__getitem__") as counter:
+        estimator.fit(X, y)
+    return counter.call_count
+
+
 def seen_condensations(estimator: Any, X: Any, y: Any) -> Any:
     """Condensations in two fits with different classifiers."""
     with counted(M3DCondenser, "_condense") as counter:
@@ -400,6 +408,7 @@ MATCHING = {
         expected=(20, 30),
     ),
     "precision": Change("bfloat16"),
+    "cache": Change(0, see=seen_reads),
     "random_state": Change(1),
 }
 GRADIENTS = MATCHING | {"inner_epochs": Change(0)}

@@ -31,6 +31,7 @@ from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe, decoded_counts
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import FreshNetworks, NetworkSource
 from m3d_sklearn.core.step import Objective
+from m3d_sklearn.device_rows import cache_bytes
 from m3d_sklearn.progress import Bar, Callbacks, watching
 
 __all__ = ["MatchingCondenser"]
@@ -67,6 +68,7 @@ class MatchingCondenser(BaseCondenser):
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "n_iter_no_change": [Interval(Integral, LOSS_EVERY, None, closed="left")],
         "precision": [StrOptions({"auto", *PRECISIONS})],
+        "cache": [_AUTO, Interval(Integral, 0, None, closed="left")],
         "verbose": ["verbose"],
     }
 
@@ -83,6 +85,9 @@ class MatchingCondenser(BaseCondenser):
         "schedule",
     )
     """Parameters whose "auto" a method resolves."""
+
+    cache: int | str = "auto"
+    """Bytes of training rows that stay on the device; a method may make it a parameter."""
 
     def _objective(self, settings: Mapping[str, Any]) -> Objective:
         raise NotImplementedError  # pragma: no cover - a method writes this
@@ -146,7 +151,7 @@ class MatchingCondenser(BaseCondenser):
         every = int(settings.get("iterations_per_network", 1))
         networks = FreshNetworks(network, shape, len(task.data.classes), every, task.stream)
         _check_features(networks.network, shape, task)
-        pools = make_pools(task)
+        pools = make_pools(task, self.cache)
         if given is None:
             start = drawn_rows(init, pools, recipe, task.stream)
         else:
@@ -188,6 +193,7 @@ class MatchingCondenser(BaseCondenser):
             "augmentation": list(recipe.policy),
             "init": init if isinstance(init, str) else type(init).__name__,
             "precision": str(recipe.precision).removeprefix("torch."),
+            "cache": cache_bytes(self.cache, task.device),
         }
         return self._params(task) | settings | resolved
 

@@ -103,6 +103,8 @@ class DCCondenser(MatchingCondenser):
         Iterations of such a window, 10 or more. Only read where `tol` is set.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the network's passes. "auto" is float32: gradients of gradients need its digits.
+    cache : int or "auto", default="auto"
+        As for :class:`M3DCondenser`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA, then Apple's MPS, then the CPU.
     random_state : int, RandomState or None, default=None
@@ -191,6 +193,7 @@ class DCCondenser(MatchingCondenser):
         tol: float | None = None,
         n_iter_no_change: int = 100,
         precision: str = "auto",
+        cache: str | int = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -215,6 +218,7 @@ class DCCondenser(MatchingCondenser):
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.precision = precision
+        self.cache = cache
         self.device = device
         self.random_state = random_state
         self.verbose = verbose

@@ -80,6 +80,8 @@ class DSACondenser(DCCondenser):
         Iterations of such a window, 10 or more. Only read where `tol` is set.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the network's passes. "auto" is float32: gradients of gradients need its digits.
+    cache : int or "auto", default="auto"
+        As for :class:`M3DCondenser`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA, then Apple's MPS, then the CPU.
     random_state : int, RandomState or None, default=None

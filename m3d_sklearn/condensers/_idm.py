@@ -124,6 +124,8 @@ class IDMCondenser(MatchingCondenser):
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the network's passes. "auto" is bfloat16 on CUDA devices that compute in it, and
         float32 elsewhere.
+    cache : int or "auto", default="auto"
+        As for :class:`M3DCondenser`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA, then Apple's MPS, then the CPU.
     random_state : int, RandomState or None, default=None
@@ -221,6 +223,7 @@ class IDMCondenser(MatchingCondenser):
         tol: float | None = None,
         n_iter_no_change: int = 100,
         precision: str = "auto",
+        cache: str | int = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -247,6 +250,7 @@ class IDMCondenser(MatchingCondenser):
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.precision = precision
+        self.cache = cache
         self.device = device
         self.random_state = random_state
         self.verbose = verbose

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -121,7 +121,7 @@ class KMeansCenters(BaseCondenser):
     def _stored_rows(self, ipc: np.ndarray, data: TrainingData) -> np.ndarray:
         """No more than a class has distinct rows: further centres would be repeats."""
         distinct = [
-            _count_distinct((data.rows[i] for i in np.flatnonzero(data.labels == c)), count)
+            _count_distinct((data.rows[i : i + 1] for i in np.flatnonzero(data.labels == c)), count)
             for c, count in enumerate(ipc)
         ]
         of_distinct = replace(data, labels=np.repeat(np.arange(len(ipc)), distinct))
@@ -130,26 +130,38 @@ class KMeansCenters(BaseCondenser):
     def _condense(self, task: Task) -> Result:
         with threadpool_limits(1):
             fitted = [self._fit_class(task, c) for c in range(len(task.ipc))]
-        centres = np.concatenate([k_means.cluster_centers_ for k_means in fitted])
+        centres = np.concatenate([own.centres for own in fitted])
         values = task.units.to_values(centres.reshape(-1, *task.data.layout.canonical_shape))
         attributes = {
-            "inertia_": float(sum(k_means.inertia_ for k_means in fitted)),
-            "n_iter_": max(k_means.n_iter_ for k_means in fitted),
+            "inertia_": float(sum(own.inertia for own in fitted)),
+            "n_iter_": max(own.n_iter for own in fitted),
         }
         labels = np.repeat(np.arange(len(task.ipc)), task.ipc)
         return Result(values, labels, self._params(task), attributes=attributes)
 
-    def _fit_class(self, task: Task, c: int) -> KMeans:
-        rows = task.data.rows[task.data.labels == c]
+    def _fit_class(self, task: Task, c: int) -> _Centres:
+        rows = task.data.rows[np.flatnonzero(task.data.labels == c)]
         units = task.units.to_units(rows, np.float64).reshape(len(rows), -1)
+        seed = task.stream.seed() % 2**32
+        if task.ipc[c] == 1:
+            mean = units.mean(0, keepdims=True)
+            return _Centres(mean, float(np.square(units - mean).sum()), 1)
         k_means = KMeans(
             int(task.ipc[c]),
             n_init=self.n_init,
             max_iter=self.max_iter,
             copy_x=False,
-            random_state=task.stream.seed() % 2**32,
-        )
-        return k_means.fit(units)
+            random_state=seed,
+        ).fit(units)
+        return _Centres(k_means.cluster_centers_, k_means.inertia_, k_means.n_iter_)
+
+
+class _Centres(NamedTuple):
+    """What k-means finds in one class; its mean, where one centre is asked for."""
+
+    centres: np.ndarray
+    inertia: float
+    n_iter: int
 
 
 def _count_distinct(rows: Iterable[np.ndarray], enough: int) -> int:

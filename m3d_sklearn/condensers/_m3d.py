@@ -144,6 +144,10 @@ class M3DCondenser(MatchingCondenser):
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the network's passes; kernels and steps are in float32 throughout. "auto" is
         bfloat16 on CUDA devices that compute in it, and float32 elsewhere.
+    cache : int or "auto", default="auto"
+        Bytes of training rows that stay on the device; the others are read as they are drawn,
+        the next ones meanwhile. "auto" is half of a GPU's memory and, on a CPU, 256 MB of rows
+        that are not in memory already. Changes time and memory, not the result.
     device : str or torch.device, default="auto"
         "auto" takes CUDA, then Apple's MPS, then the CPU.
     random_state : int, RandomState or None, default=None
@@ -249,6 +253,7 @@ class M3DCondenser(MatchingCondenser):
         tol: float | None = None,
         n_iter_no_change: int = 100,
         precision: str = "auto",
+        cache: str | int = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -276,6 +281,7 @@ class M3DCondenser(MatchingCondenser):
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.precision = precision
+        self.cache = cache
         self.device = device
         self.random_state = random_state
         self.verbose = verbose

@@ -13,6 +13,7 @@ __all__ = [
     "PRECISIONS",
     "accelerators",
     "autocast",
+    "cache_memory",
     "device_name",
     "float64_device",
     "fused_optimizer",
@@ -28,6 +29,7 @@ __all__ = [
     "resolve_device",
     "resolve_precision",
     "runs_triton",
+    "send",
     "upload",
     "working_memory",
 ]
@@ -119,10 +121,24 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
 
 def upload(numbers: list[int], device: torch.device) -> torch.Tensor:
     """Whole numbers as a tensor on `device`, without waiting for it."""
-    tensor = torch.tensor(numbers)
+    return send(torch.tensor(numbers), device)
+
+
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A host's tensor on `device`: to a GPU from pinned memory, without waiting for it."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def cache_memory(device: torch.device) -> int:
+    """Bytes of training rows that stay on a device: half of a GPU's memory, 256 MB else.
+
+    Of all its memory, not of what is free, so that the number is the same from run to run.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory // 2
+    return 2**28
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from m3d_sklearn.core.devices import fused_optimizer
+from m3d_sklearn.core.devices import fused_optimizer, is_accelerator
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe
@@ -30,6 +30,7 @@ from m3d_sklearn.core.step import Gradient, Objective, draw_step
 
 __all__ = ["Outcome", "condense"]
 
+CHECK_EVERY = 1000  # iterations between two looks at a GPU's numbers: to look is to wait for it
 HALVED = (0.6, 0.8, 0.9)  # of a run, where the schedule "step" halves the rate (CAFE)
 
 
@@ -109,12 +110,19 @@ def condense(
     Returns
     -------
     Outcome
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss or the rows are not finite: at the next recorded loss on a CPU, on a GPU
+        within CHECK_EVERY iterations.
     """
     rows = start.clone()
     rows.grad = torch.zeros_like(rows)
     optimizer = make_optimizer(rows, recipe)
     gradient = Gradient(pools, recipe, objective, stream)
     progress, plateau = Progress(rows), Plateau(recipe)
+    check_every = CHECK_EVERY if is_accelerator(rows.device) else LOSS_EVERY
     while goes_on(progress, recipe):
         drawn = draw_step(pools, recipe, stream)
         network, new = networks(progress)
@@ -127,8 +135,11 @@ def condense(
         progress.n_iter += 1
         if look:
             progress.losses.append(losses.mean())
+            if progress.n_iter % check_every < LOSS_EVERY:
+                progress.check()
         stop = watch is not None and watch(progress)
         if plateau.reached(progress) or stop:
             break
+    progress.check()
     curve = torch.stack(progress.losses).tolist() if progress.losses else []
     return Outcome(rows, curve, progress.n_iter, progress.seconds())

@@ -39,3 +39,20 @@ class Progress:
     def loss(self, last: int = 1) -> float:
         """Mean of the last few recorded losses; waits for the device."""
         return float(torch.stack(self.losses[-last:]).mean())
+
+    def check(self) -> None:
+        """Whether rows and the latest loss are finite; waits for the device.
+
+        Raises
+        ------
+        FloatingPointError
+        """
+        finite = torch.isfinite(self.rows).all()
+        if self.losses:
+            finite = finite & torch.isfinite(self.losses[-1])
+        if not finite:
+            raise FloatingPointError(
+                f"the loss or the stored rows are not finite after {self.n_iter} iterations. A "
+                "lower learning_rate, precision='float32', or a network and a kernel whose "
+                "values stay in range may help."
+            )

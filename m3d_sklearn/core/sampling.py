@@ -79,11 +79,16 @@ class ClassPools:
         self.rows = rows
         self.labels = labels
         self.scale = scale
-        self.members = torch.argsort(labels, stable=True)
+        self.members = torch.argsort(labels, stable=True).to(self.place)
         self.sizes: list[int] = torch.bincount(labels, minlength=n_classes).tolist()
         self._first = list(accumulate(self.sizes, initial=0))[:-1]
         self._shuffled = self.members.clone()
         self._used = list(self.sizes)  # so that the first draw shuffles
+
+    @property
+    def place(self) -> torch.device:
+        """Where row numbers are kept."""
+        return self.rows.device
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -105,14 +110,14 @@ class ClassPools:
         for c in partly:
             starts[c] += self._used[c]
             self._used[c] += counts[c]
-        return self._shuffled[_ranges(starts, counts, self.rows.device)]
+        return self._shuffled[_ranges(starts, counts, self.place)]
 
     def _shuffle(self, classes: list[int], stream: Stream) -> None:
         """Put the members of some classes in a new random order."""
         sizes = [self.sizes[c] for c in classes]
-        places = _ranges([self._first[c] for c in classes], sizes, self.rows.device)
-        keys = stream.integers(0, RANDOM_KEYS, len(places))
-        keys += range_numbers(sizes, self.rows.device) * RANDOM_KEYS  # a class stays together
+        places = _ranges([self._first[c] for c in classes], sizes, self.place)
+        keys = stream.integers(0, RANDOM_KEYS, len(places)).to(self.place)
+        keys += range_numbers(sizes, self.place) * RANDOM_KEYS  # a class stays together
         self._shuffled[places] = self.members[places[keys.argsort()]]
         for c in classes:
             self._used[c] = 0
@@ -123,7 +128,7 @@ class ClassPools:
         for first, size, count in zip(self._first, self.sizes, counts, strict=True):
             passes = -(-count // size)
             order = torch.cat([stream.permutation(size) for _ in range(passes)])
-            picked.append(self.members[first + order[:count]])
+            picked.append(self.members[first + order[:count].to(self.place)])
         return torch.cat(picked)
 
     def take(self, index: Tensor) -> Tensor:

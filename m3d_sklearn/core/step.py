@@ -176,6 +176,8 @@ class Gradient:
         # Small classes without augmentation give the same real rows every time.
         self.fixed_real = not recipe.policy and max(pools.sizes) <= recipe.batch_real
         self.alike = len(set(recipe.counts)) == len(set(pools.batch_counts(recipe.batch_real))) == 1
+        # What is read from the host cannot be recorded.
+        self.alike = self.alike and isinstance(pools.rows, Tensor)
         self.graphs = Graphs(self.device)
         self.memory = working_memory(self.device)
         self.parts = split_classes(pools, recipe, self.memory, self.device)

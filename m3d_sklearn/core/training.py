@@ -199,6 +199,11 @@ def train(
     -------
     ndarray of shape (epochs, len(networks))
         Mean loss of every epoch.
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is not finite; the networks are useless then.
     """
     device = labels.device
     seen = 3 * recipe.steps * recipe.batch_size  # backward is twice forward
@@ -209,8 +214,16 @@ def train(
     optimizer = make_optimizer(many, recipe)
     curve = run_epochs(many, optimizer, take, labels, recipe, streams, shape[1:], watch)
     many.write_back()
-    empty = np.zeros((0, len(networks)))
-    return torch.stack(curve).double().cpu().numpy() if curve else empty
+    if not curve:
+        return np.zeros((0, len(networks)))
+    losses = torch.stack(curve).double().cpu().numpy()
+    if not np.isfinite(losses).all():
+        epoch = int(np.flatnonzero(~np.isfinite(losses).all(1))[0])
+        raise FloatingPointError(
+            f"the training loss is not finite in epoch {epoch + 1} of {len(curve)}. A lower "
+            "learning_rate, precision='float32', or a network whose values stay in range may help."
+        )
+    return losses
 
 
 def make_optimizer(many: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:

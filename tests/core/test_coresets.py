@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from m3d_sklearn.core.coresets import herd, k_center
+from m3d_sklearn.core.coresets import PassedRows, herd, k_center
 
 RULES = [herd, k_center]
 
@@ -144,3 +144,32 @@ def test_features_are_not_written_to(rule):
     before = features.clone()
     rule(features, 10)
     assert torch.equal(features, before)
+
+
+class Passes:
+    """Features in float32 that come in blocks; counts how often they are gone through."""
+
+    def __init__(self, features, step):
+        self.features, self.step, self.passes = features.float(), step, 0
+        self.rows = PassedRows(self.blocks, lambda place: self.features[place].clone())
+
+    def blocks(self):
+        self.passes += 1
+        return (block.clone() for block in self.features.split(self.step))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("step", [1, 7, 40, 100])
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_rows_in_blocks_are_chosen_as_those_in_memory(rule, step, offset):
+    features = gaussian(40, 5) + offset
+    passes = Passes(features, step)
+    assert rule(passes.rows, 15).tolist() == rule(features.float(), 15).tolist()
+    assert passes.passes == 2 + 14  # mean, norms, and one for each row after the first
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_one_row_needs_no_pass_after_the_norms(rule):
+    passes = Passes(gaussian(40, 5), 7)
+    rule(passes.rows, 1)
+    assert passes.passes == 2

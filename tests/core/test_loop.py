@@ -414,3 +414,45 @@ def test_condensing_lowers_the_loss():
     problem.recipe = replace(problem.recipe, max_iter=101, **settings)
     losses = problem.engine(MMDObjective(make_kernel("linear"))).losses
     assert sum(losses[-3:]) / 3 < losses[0] / 2
+
+
+# ------------------------------------------------- numbers gone wrong
+
+
+def wrong_from(iteration, wrong, value=math.nan):
+    """½‖rows‖², whose value or gradient is not finite from an iteration on."""
+    calls = [0]
+
+    def objective(network, batch):
+        loss = half_square(network, batch)
+        calls[0] += 1
+        if calls[0] <= iteration:
+            return loss
+        return loss * value if wrong == "gradient" else loss + value
+
+    return objective, calls
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("wrong", ["gradient", "value"])
+def test_a_loss_that_is_not_finite_ends_the_run_where_it_is_recorded(wrong, value):
+    objective, calls = wrong_from(3, wrong, value)
+    with pytest.raises(FloatingPointError, match=r"not finite after 11 iterations.*learning_rate"):
+        run(objective, max_iter=100)
+    assert calls[0] == 11
+
+
+def test_a_last_iteration_gone_wrong_ends_the_run_too():
+    objective, _ = wrong_from(4, "gradient")
+    with pytest.raises(FloatingPointError, match="not finite after 5 iterations"):
+        run(objective, max_iter=5)
+
+
+def test_between_two_looks_nothing_waits_for_the_device(monkeypatch):
+    """On a GPU a look at the numbers is one every CHECK_EVERY iterations, and one at the end."""
+    looks = []
+    monkeypatch.setattr(loop, "is_accelerator", lambda device: True)
+    monkeypatch.setattr(loop, "CHECK_EVERY", 50)
+    monkeypatch.setattr(Progress, "check", lambda progress: looks.append(progress.n_iter))
+    run(max_iter=120)
+    assert looks == [1, 51, 101, 120]

@@ -346,3 +346,8 @@ def test_logits_are_of_normalised_rows_in_batches(n, monkeypatch):
     torch.testing.assert_close(got, expected.detach(), rtol=1e-12, atol=1e-12)
     assert not module.training
     assert not got.requires_grad
+
+
+def test_a_loss_that_is_not_finite_is_an_error():
+    with pytest.raises(FloatingPointError, match=r"not finite in epoch \d+ of .*learning_rate"):
+        trained(TrainingRecipe(steps=40, batch_size=2, learning_rate=1e300))

@@ -124,6 +124,16 @@ def remove_leftovers(path: Path) -> None:
                     other.unlink()
 
 
+def _sync_folder(folder: Path) -> None:
+    """Let the new name reach the disk; other systems than POSIX open no folders."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
 def _partial(path: Path) -> str:
     """How the names of files begin that this machine's processes write before they move them."""
     return f".{path.name}.{platform.node()}."

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 __all__ = [
     "Stateful",
+    "StatefulOptimizer",
     "load_module",
-    "load_optimizer",
     "load_parts",
     "module_state",
-    "optimizer_state",
     "parts_state",
     "put_",
     "whole_number",
@@ -92,25 +91,33 @@ def _tensors_of(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
     yield from module.named_buffers()
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer) -> list[dict[str, Tensor]]:
-    """What an optimiser keeps of each parameter, nothing before its first step."""
-    kept = (optimizer.state.get(parameter, {}) for parameter in _parameters(optimizer))
-    return [{k: v for k, v in own.items() if isinstance(v, Tensor)} for own in kept]
+class StatefulOptimizer:
+    """An optimiser's state as a tree, whatever of torch's own holds besides."""
 
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
-def load_optimizer(optimizer: torch.optim.Optimizer, state: list[dict[str, Tensor]]) -> None:
-    """Put back what :func:`optimizer_state` gave, on the devices where torch wants it."""
-    parameters = _parameters(optimizer)
-    for own, parameter in zip(state, parameters, strict=True):
-        if own and set(own) != KEPT[type(optimizer)]:
-            raise ValueError(f"an optimiser's state must hold {KEPT[type(optimizer)]}; got {own}")
-        for name, value in own.items():
-            shape = torch.Size([]) if name == "step" else parameter.shape
-            put_(torch.empty(shape, dtype=value.dtype), value, name)
-    by_number = {number: own for number, own in enumerate(state) if own}
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": by_number, "param_groups": groups})
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept of each parameter: nothing before its first step."""
+        kept = [self.optimizer.state.get(parameter, {}) for parameter in self.parameters]
+        tensors = [{k: v for k, v in own.items() if isinstance(v, Tensor)} for own in kept]
+        return {"parameters": tensors}
 
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put it back, on the devices where torch wants it.
 
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+        """
+        names = KEPT[type(self.optimizer)]
+        for own, parameter in zip(state["parameters"], self.parameters, strict=True):
+            if own and set(own) != names:
+                raise ValueError(f"an optimizer's state must hold {sorted(names)}; got {list(own)}")
+            for name, value in own.items():
+                like = torch.zeros(()) if name == "step" else torch.empty_like(parameter)
+                put_(like, value, name)
+        by_number = {number: own for number, own in enumerate(state["parameters"]) if own}
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": by_number, "param_groups": groups})

@@ -16,10 +16,9 @@ from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sources.fresh import FreshNetworks
 from m3d_sklearn.core.state import (
+    StatefulOptimizer,
     load_module,
-    load_optimizer,
     module_state,
-    optimizer_state,
     put_,
     whole_number,
 )
@@ -122,7 +121,7 @@ class TrainedNetworks:
             "network": module_state(self.network),
             "first": self.first,
             "together": module_state(self.together),
-            "optimizer": optimizer_state(self.optimizer),
+            "optimizer": StatefulOptimizer(self.optimizer).state_dict(),
             "streams": [stream.state_dict() for stream in self.streams],
             "due": self.due,
             "steps": self.steps,
@@ -136,7 +135,7 @@ class TrainedNetworks:
                 put_(tensor, first, "first")
         load_module(self.together, state["together"])
         self.together.write_back()
-        load_optimizer(self.optimizer, state["optimizer"])
+        StatefulOptimizer(self.optimizer).load_state_dict(state["optimizer"])
         for stream, saved in zip(self.streams, state["streams"], strict=True):
             stream.load_state_dict(saved)
         self.due = float(state["due"])

@@ -15,7 +15,8 @@ from types import FrameType
 from typing import Any
 
 from m3d_sklearn.core import checkpoint
-from m3d_sklearn.core.state import Stateful, load_parts, parts_state
+from m3d_sklearn.core.recipe import UNLIMITED
+from m3d_sklearn.core.state import Stateful, load_parts, parts_state, whole_number
 
 __all__ = ["Keeper", "Unkept", "interval"]
 
@@ -57,6 +58,8 @@ def interval(every: int | str) -> tuple[float, float]:
 
 class Unkept:
     """Stands in for a :class:`Keeper` where no checkpoint was asked for."""
+
+    n_iter = 0
 
     def restore(self, parts: Mapping[str, Stateful]) -> bool:
         return False
@@ -105,7 +108,7 @@ class Keeper(Unkept):
             raise ValueError(f"checkpoint must be in a folder that can be written to; got {path}.")
         checkpoint.remove_leftovers(self.path)
         self.saved = checkpoint.read(self.path) if os.path.lexists(self.path) else None
-        self.n_iter, self.last = 0, time.monotonic()
+        self.last = time.monotonic()
         self.pending: tuple[int, FrameType | None] | None = None
         self.handlers: dict[int, Any] = {}
 
@@ -129,7 +132,9 @@ class Keeper(Unkept):
             return
         try:
             other, changed = (_differences(self.saved[k], self.about[k]) for k in self.about)
-            self.n_iter, self.finished = int(self._progress["n_iter"]), bool(self.saved["finished"])
+            n_iter = self.saved["run"]["progress"]["n_iter"]
+            self.n_iter = whole_number(n_iter, UNLIMITED, "n_iter")
+            self.finished = self.saved["finished"] is True
         except MISFIT as error:
             raise self._misfit(error) from error
         if other:
@@ -143,10 +148,6 @@ class Keeper(Unkept):
                 "its last bits may differ from an unbroken one's.",
                 stacklevel=2,
             )
-
-    @property
-    def _progress(self) -> Mapping[str, Any]:
-        return self.saved["run"]["progress"]
 
     def restore(self, parts: Mapping[str, Stateful]) -> bool:
         """Put the saved state in place, where there is one; whether that run was over.

@@ -125,7 +125,9 @@ def condense(
     gradient = Gradient(pools, recipe, objective, stream)
     progress, plateau, keeper = Progress(rows), Plateau(recipe), keeper or Unkept()
     parts = {"progress": progress, "optimizer": StatefulOptimizer(optimizer), "plateau": plateau}
-    over = keeper.restore(parts | {"stream": stream, "pools": pools, "networks": networks})
+    if keeper.restore(parts | {"stream": stream, "pools": pools, "networks": networks}):
+        return _outcome(progress)
+    over = False
 
     def iterate() -> None:
         drawn = draw_step(pools, recipe, stream)
@@ -152,5 +154,9 @@ def condense(
             if not over:
                 keeper.between(progress.n_iter)
         keeper.write(finished=True)
+    return _outcome(progress)
+
+
+def _outcome(progress: Progress) -> Outcome:
     curve = torch.stack(progress.losses).tolist() if progress.losses else []
-    return Outcome(rows, curve, progress.n_iter, progress.seconds())
+    return Outcome(progress.rows, curve, progress.n_iter, progress.seconds())

@@ -272,6 +272,11 @@ MATCHING: list[Bad] = [
     ("n_iter_no_change", 9, "got 9"),
     ("n_iter_no_change", 10.5, "got 10.5"),
     ("precision", "float16", "got 'float16'"),
+    ("checkpoint", 3, "got 3"),
+    ("checkpoint", "nowhere/run.ckpt", "folder that can be written to; got nowhere/run.ckpt"),
+    ("checkpoint_every", 0, "got 0"),
+    ("checkpoint_every", 1.5, "got 1.5"),
+    ("checkpoint_errors", "ignore", "got 'ignore'"),
     ("verbose", "loud", "got 'loud'"),
 ]
 TRAINING: list[Bad] = [

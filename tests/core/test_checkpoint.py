@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3d_sklearn.core import checkpoint
-from m3d_sklearn.core.checkpoint import FORMAT, HEADER, MAGIC, read, remove_leftovers, write
+from m3d_sklearn.core.checkpoint import FORMAT, MAGIC, read, remove_leftovers, write
 
 TENSORS = {
     "float32": torch.tensor([[1.5, float("nan")], [-0.0, float("inf")]]),
@@ -182,7 +182,6 @@ def test_a_hostile_header_takes_no_memory(tmp_path, lengths):
         ([["complex64", [1]]], bytes(8)),
         ([["uint8", [1]]], bytes(2)),
         ([["uint8", [3]]], bytes(2)),
-        ([["uint8", [1] * 1000]], bytes(1)),
         ([["uint8"]], b""),
         ([None], b""),
         (None, b""),

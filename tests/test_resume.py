@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
-import warnings
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from common import digits, iris
+from common import digits, iris, quietly
+from killed_fits import ITERATIONS, Fit, saved_iterations
 
 from m3d_sklearn import CondensedClassifier, DMCondenser, M3DCondenser, Random
 from m3d_sklearn.core import checkpoint
@@ -182,7 +178,7 @@ def changed(X, y):
 
 def relabelled(X, y):
     y = y.copy()
-    y[[0, 1]] = y[[1, 0]]
+    y[[0, -1]] = y[[-1, 0]]
     return X, y
 
 
@@ -486,10 +482,6 @@ def signalled_at(n_iter, *numbers):
     return mock.patch.object(loop, "draw_step", draw_step)
 
 
-def saved_iterations(path):
-    return checkpoint.read(path)["run"]["progress"]["n_iter"]
-
-
 def test_ctrl_c_writes_a_last_checkpoint_and_is_raised(tmp_path):
     X, y = iris()
     kept = quick(checkpoint=tmp_path / "run.ckpt")
@@ -557,13 +549,8 @@ def test_a_signal_is_let_through_where_the_checkpoint_cannot_be_written(tmp_path
     monkeypatch.setattr(checkpoint, "write", full_disk)
     for errors in ("warn", "raise"):
         kept = quick(checkpoint=tmp_path / "run.ckpt", checkpoint_errors=errors)
-        with (
-            warnings.catch_warnings(),
-            signalled_at(9, signal.SIGINT),
-            pytest.raises(KeyboardInterrupt),
-        ):
-            warnings.simplefilter("ignore")
-            kept.fit(*iris())
+        with signalled_at(9, signal.SIGINT), pytest.raises(KeyboardInterrupt):
+            quietly(kept.fit, *iris())
 
 
 def test_other_threads_take_no_signals(tmp_path):
@@ -592,102 +579,55 @@ def test_inside_a_classifier(tmp_path):
 # Processes that end
 
 
-FITS = """
-import sys
-import numpy as np
-from common import digits
-from m3d_sklearn import M3DCondenser
-path, out = sys.argv[1:]
-condenser = M3DCondenser(
-    ipc=1, network="mlp", pool=2, iterations_per_network=2, batch_real=5, max_iter=400,
-    random_state=0, checkpoint=path, checkpoint_every=1,
-)
-print("ready", flush=True)
-condenser.fit(*digits())
-np.savez(out, X=condenser.condensed_.X, losses=condenser.loss_curve_, n=condenser.n_iter_)
-"""
-
-
-class Process:
-    """A fit of 400 iterations in a process of its own, written after each."""
-
-    def __init__(self, folder: Path, name: str = "run") -> None:
-        self.path, self.out = folder / f"{name}.ckpt", folder / f"{name}.npz"
-        own = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", FITS, self.path, self.out],
-            env=os.environ | {"PYTHONPATH": own, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        self.process.stdout.readline()  # its imports are over
-
-    def end(self) -> int:
-        _, err = self.process.communicate(timeout=300)
-        assert not err, err
-        return self.process.returncode
-
-    def result(self) -> list[bytes]:
-        with np.load(self.out) as file:
-            return [file[name].tobytes() for name in sorted(file.files)]
-
-    def wait_for_a_checkpoint(self) -> None:
-        while not self.path.exists():
-            assert self.process.poll() is None, self.process.stderr.read()
-            time.sleep(0.01)
-
-
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     """What the run comes to that nobody stops, and the seconds that it takes."""
-    fit = Process(tmp_path_factory.mktemp("unbroken"))
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert Fit(folder, "warm").end() == 0  # the server of processes has imported torch
     start = time.monotonic()
+    fit = Fit(folder)
     assert fit.end() == 0
     return fit.result(), time.monotonic() - start
 
 
 def test_sigterm_writes_a_last_checkpoint_and_ends_the_process(tmp_path, unbroken):
-    fit = Process(tmp_path)
+    fit = Fit(tmp_path)
     fit.wait_for_a_checkpoint()
     fit.process.terminate()
     assert fit.end() == -signal.SIGTERM
     assert not fit.out.exists()
-    assert 0 < saved_iterations(fit.path) < 400
-    again = Process(tmp_path)
+    assert 0 < saved_iterations(fit.path) < ITERATIONS
+    again = Fit(tmp_path)
     assert again.end() == 0
     assert again.result() == unbroken[0]
 
 
-def killed_again_and_again(folder, times, whole, seed):
-    """Kill a run at random moments, starting it anew each time; kills, and how far they came."""
-    rng, (expected, seconds) = random.Random(seed), whole
-    kills, reached = 0, []
-    for attempt in range(times):
-        fit = Process(folder, name=f"run{len([r for r in reached if r == 400])}")
-        time.sleep(rng.uniform(0, seconds / 3))
+def kill_at_random(folder, kills, unbroken, seed):
+    """Kill runs at random moments, each gone on with until its end; where the kills came."""
+    rng, (expected, seconds) = random.Random(seed), unbroken
+    reached, runs = [], 0
+    while len(reached) < kills:
+        fit = Fit(folder, f"run{runs}")
+        fit.process.join(rng.uniform(0, seconds / 2))
         fit.process.kill()
-        ended = fit.end()
-        kills += ended == -signal.SIGKILL
-        if fit.path.exists():
-            reached.append(saved_iterations(fit.path))  # whole, at whatever moment
-        if ended == 0 or (reached and reached[-1] == 400):
-            last = fit if ended == 0 else Process(folder, name=fit.path.stem)
-            assert ended == 0 or last.end() == 0
-            assert last.result() == expected
-    last = Process(folder, name=f"run{len([r for r in reached if r == 400])}")
+        if fit.end() == 0:
+            assert fit.result() == expected
+            runs += 1
+            continue
+        assert fit.end() == -signal.SIGKILL
+        reached.append(saved_iterations(fit.path) if fit.path.exists() else 0)
+    last = Fit(folder, f"run{runs}")
     assert last.end() == 0
     assert last.result() == expected
-    return kills, reached
+    return reached
 
 
 def test_a_few_kills_at_random_moments_change_no_bit(tmp_path, unbroken):
-    kills, _ = killed_again_and_again(tmp_path, 4, unbroken, seed=0)
-    assert kills
+    assert len(kill_at_random(tmp_path, 5, unbroken, seed=0)) == 5
 
 
 @pytest.mark.slow
 def test_fifty_kills_at_random_moments_change_no_bit(tmp_path, unbroken):
-    kills, reached = killed_again_and_again(tmp_path, 60, unbroken, seed=1)
-    print(f"{kills} kills, at iterations {reached}")
-    assert kills >= 50
+    reached = kill_at_random(tmp_path, 50, unbroken, seed=1)
+    print(f"killed after iterations {reached} of {ITERATIONS}")
     assert len(set(reached)) > 10

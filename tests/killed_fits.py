@@ -17,7 +17,7 @@ __all__ = ["ITERATIONS", "Fit", "saved_iterations"]
 ITERATIONS = 100
 # Its children come with torch imported, which takes longer than these fits.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["killed_fits"])
+PROCESSES.set_forkserver_preload(["m3d_sklearn", "sklearn.utils.estimator_checks"])
 
 
 def run(path: Path, out: Path) -> None:

@@ -16,7 +16,7 @@ from killed_fits import ITERATIONS, Fit, saved_iterations
 
 from m3d_sklearn import CondensedClassifier, DMCondenser, M3DCondenser, Random
 from m3d_sklearn.core import checkpoint
-from m3d_sklearn.core.keeper import Keeper, interval
+from m3d_sklearn.core.keeper import Keeper
 from m3d_sklearn.core.networks import MLP
 from m3d_sklearn.core.sources import FreshNetworks
 
@@ -404,18 +404,6 @@ def test_a_read_only_folder_is_refused_before_any_work(tmp_path):
 
 
 # How often
-
-
-def test_intervals():
-    inf = float("inf")
-    assert interval(7) == (7, inf)
-    assert interval("60s") == (inf, 60)
-    assert interval("1.5 h") == (inf, 5400)
-    assert interval("5min") == (inf, 300)
-    for wrong in ("", "60", "s", "-1s", "0s", "0.0min", "1e3s", "5 minutes", "60s\n"):
-        with pytest.raises(ValueError, match="checkpoint_every must be") as caught:
-            interval(wrong)
-        assert repr(wrong) in str(caught.value)
 
 
 def writes(**settings):

@@ -20,8 +20,9 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["m3d_sklearn", "sklearn.utils.estimator_checks"])
 
 
-def run(path: Path, out: Path) -> None:
+def run(path: Path, out: Path, begun: Path) -> None:
     """Go on from a checkpoint, which is written after every iteration, and keep the result."""
+    begun.touch()
     condenser = M3DCondenser(
         ipc=1,
         network="mlp",
@@ -41,8 +42,11 @@ class Fit:
 
     def __init__(self, folder: Path, name: str = "run") -> None:
         self.path, self.out = folder / f"{name}.ckpt", folder / f"{name}.npz"
-        self.process = PROCESSES.Process(target=run, args=(self.path, self.out))
+        begun = folder / f"{name}.begun"
+        begun.unlink(missing_ok=True)
+        self.process = PROCESSES.Process(target=run, args=(self.path, self.out, begun))
         self.process.start()
+        self.wait_for(begun)
 
     def end(self) -> int:
         """Wait for its end; minus the signal's number where one ended it."""
@@ -53,8 +57,8 @@ class Fit:
         with np.load(self.out) as file:
             return [file[name].tobytes() for name in sorted(file.files)]
 
-    def wait_for_a_checkpoint(self) -> None:
-        while not self.path.exists():
+    def wait_for(self, path: Path) -> None:
+        while not path.exists():
             assert self.process.is_alive()
             time.sleep(0.005)
 

@@ -571,16 +571,15 @@ def test_inside_a_classifier(tmp_path):
 def unbroken(tmp_path_factory):
     """What the run comes to that nobody stops, and the seconds that it takes."""
     folder = tmp_path_factory.mktemp("unbroken")
-    assert Fit(folder, "warm").end() == 0  # the server of processes has imported torch
-    start = time.monotonic()
     fit = Fit(folder)
+    start = time.monotonic()
     assert fit.end() == 0
     return fit.result(), time.monotonic() - start
 
 
 def test_sigterm_writes_a_last_checkpoint_and_ends_the_process(tmp_path, unbroken):
     fit = Fit(tmp_path)
-    fit.wait_for_a_checkpoint()
+    fit.wait_for(fit.path)
     fit.process.terminate()
     assert fit.end() == -signal.SIGTERM
     assert not fit.out.exists()
@@ -591,12 +590,12 @@ def test_sigterm_writes_a_last_checkpoint_and_ends_the_process(tmp_path, unbroke
 
 
 def kill_at_random(folder, kills, unbroken, seed):
-    """Kill runs at random moments, each gone on with until its end; where the kills came."""
+    """Kill runs at random moments, each gone on with until its end; iterations of each kill."""
     rng, (expected, seconds) = random.Random(seed), unbroken
     reached, runs = [], 0
     while len(reached) < kills:
         fit = Fit(folder, f"run{runs}")
-        fit.process.join(rng.uniform(0, seconds / 2))
+        fit.process.join(rng.uniform(0, seconds))
         fit.process.kill()
         if fit.end() == 0:
             assert fit.result() == expected
@@ -611,7 +610,7 @@ def kill_at_random(folder, kills, unbroken, seed):
 
 
 def test_a_few_kills_at_random_moments_change_no_bit(tmp_path, unbroken):
-    assert len(kill_at_random(tmp_path, 5, unbroken, seed=0)) == 5
+    assert max(kill_at_random(tmp_path, 4, unbroken, seed=0)) > 0
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -69,4 +70,10 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
                 f"{entry.filename} has {entry.file_size} bytes, and its header says {told}"
             )
     with archive.open(entry) as file:
-        return npy.read_array(file, allow_pickle=False)
+        array = npy.read_array(file, allow_pickle=False)
+    if dtype.kind == "U":
+        # numpy makes strings of any numbers, and Python's own code breaks on what is no character.
+        numbers = np.ascontiguousarray(array).reshape(-1).view(dtype.str[0] + "u4")
+        if numbers.max(initial=0) > sys.maxunicode:
+            raise ValueError(f"{entry.filename} holds what is no text")
+    return array

@@ -15,9 +15,11 @@ from m3d_sklearn.core import checkpoint
 __all__ = ["ITERATIONS", "Fit", "saved_iterations"]
 
 ITERATIONS = 100
-# Its children come with torch imported, which takes longer than these fits.
+# Its children come with everything imported, which takes longer than these fits.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["m3d_sklearn", "sklearn.utils.estimator_checks"])
+PROCESSES.set_forkserver_preload(
+    ["m3d_sklearn", "sklearn.utils.estimator_checks", "sklearn.datasets", "torch._dynamo"]
+)
 
 
 def run(path: Path, out: Path, begun: Path) -> None:

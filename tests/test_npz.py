@@ -115,3 +115,14 @@ def test_other_compressions_are_refused(tmp_path, method):
 def test_other_versions_of_the_header_are_refused(tmp_path):
     content = b"\x93NUMPY\x03\x00" + npy_of(np.zeros(3))[8:]
     refused(archived(tmp_path / "a.npz", X=content), "version")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_text_of_impossible_characters_is_refused(tmp_path, order):
+    """Found by the fuzzer: numpy makes a string of it, and json then raises a SystemError."""
+    whole = np.array(["a\U0010ffff", "b"], f"{order}U2")
+    found = read_arrays(archived(tmp_path / "a.npz", X=npy_of(whole)), ["X"])["X"]
+    assert found.tolist() == whole.tolist()
+    numbers = np.array([97, 0x110000], f"{order}u4")
+    content = header_of((), f"{order}U2") + numbers.tobytes()
+    refused(archived(tmp_path / "a.npz", X=content), "no text")

@@ -197,6 +197,8 @@ class CondensedSet:
     def load(cls, path: str | Path) -> CondensedSet:
         """Read what :meth:`save` wrote; nothing in the file is executed.
 
+        Sizes are checked before memory is taken, so a file from anybody may be tried.
+
         Raises
         ------
         ValueError

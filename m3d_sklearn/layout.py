@@ -230,12 +230,13 @@ class Fingerprint:
     def add(self, block: np.ndarray) -> None:
         self._digest.update(block.tobytes())
 
-    def followed_by(self, array: np.ndarray) -> str:
-        """The fingerprint with one more array; this one stays as it is."""
+    def followed_by(self, *arrays: np.ndarray) -> str:
+        """The fingerprint with more arrays; this one stays as it is."""
         longer = Fingerprint()
         longer._digest = self._digest.copy()
-        longer.begin(array.dtype, array.shape)
-        longer.add(array)
+        for array in arrays:
+            longer.begin(array.dtype, array.shape)
+            longer.add(array)
         return longer.hexdigest()
 
     def hexdigest(self) -> str:

@@ -23,11 +23,12 @@ class Bar:
     Where time alone ends the run, the bar counts seconds.
     """
 
-    def __init__(self, name: str, recipe: Recipe) -> None:
+    def __init__(self, name: str, recipe: Recipe, done: int = 0) -> None:
         self.by_time = recipe.max_iter == UNLIMITED
         total, unit = (recipe.max_time, "s") if self.by_time else (recipe.max_iter, "it")
         form = TIMED if self.by_time else None
-        self.bar = tqdm(total=total, desc=name, unit=unit, bar_format=form)
+        begun = 0 if self.by_time else done  # how a run goes on whose iterations are in a file
+        self.bar = tqdm(total=total, desc=name, unit=unit, bar_format=form, initial=begun)
         self.looked = time.monotonic()
 
     def __call__(self, progress: Progress) -> bool:
@@ -57,16 +58,22 @@ class Callbacks:
         y: Any,
         total: int,
         reconstruct: Callable[[Progress], dict[str, Any]],
+        done: int = 0,
     ) -> None:
         self.estimator, self.X, self.y, self.total = estimator, X, y, total
         self.reconstruct = reconstruct
         known = None if total == UNLIMITED else total
-        self.root = estimator._init_callback_context(max_subtasks=known)
+        # A run that goes on has tasks that do not count from 0, which scikit-learn has to be told.
+        self.counted = done == 0
+        self.root = estimator._init_callback_context(
+            max_subtasks=known, sequential_subtasks=self.counted
+        )
         self.root.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
-        self.task = self._begin() if total else None
+        self.task = self._begin(done) if done < total else None
 
-    def _begin(self) -> Any:
-        task = self.root.subcontext(task_name="iteration")
+    def _begin(self, number: int) -> Any:
+        own = None if self.counted else number
+        task = self.root.subcontext(task_name="iteration", task_id=own)
         return task.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.y)
 
     def _end(self, task: Any, progress: Progress | None) -> bool:
@@ -79,7 +86,7 @@ class Callbacks:
         stop = self._end(self.task, progress)
         self.task = None
         if not stop and progress.n_iter < self.total:
-            self.task = self._begin()
+            self.task = self._begin(progress.n_iter)
         return bool(stop)
 
     def close(self) -> None:

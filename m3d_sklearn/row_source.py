@@ -246,11 +246,11 @@ def measure(rows: np.ndarray | LazyRows) -> Units:
     return rows.scan.units if isinstance(rows, LazyRows) else Units.measure(rows)
 
 
-def fingerprint_of(rows: np.ndarray | LazyRows, labels: np.ndarray) -> str:
-    """Fingerprint of rows and labels, in memory or not: the same for the same data."""
+def fingerprint_of(rows: np.ndarray | LazyRows, *others: np.ndarray) -> str:
+    """Fingerprint of rows, in memory or not, and of what else: the same for the same data."""
     if isinstance(rows, LazyRows):
-        return rows.scan.fingerprint.followed_by(labels)
-    return fingerprint(rows, labels)
+        return rows.scan.fingerprint.followed_by(*others)
+    return fingerprint(rows, *others)
 
 
 def _said(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import struct
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m3d_sklearn.layout import Layout, Target, Units
+from m3d_sklearn.npz import read_arrays
 
 if TYPE_CHECKING:
     from m3d_sklearn.condensed_set import CondensedSet
@@ -26,6 +28,7 @@ __all__ = ["load", "plain", "save", "write_images"]
 FORMAT = 1
 # What zipfile, zlib, numpy and json raise on bytes that are not what they should be.
 DAMAGE = (
+    ArithmeticError,
     AttributeError,
     OSError,
     ValueError,
@@ -41,6 +44,7 @@ DAMAGE = (
     zlib.error,
 )
 UNITS = ("shift", "width", "low", "high", "mean", "std")
+ARRAYS = ("X", "labels", "classes", "about", *(f"units_{name}" for name in UNITS))
 
 
 def save(condensed: CondensedSet, path: str | Path) -> Path:
@@ -85,8 +89,7 @@ def load(cls: type[CondensedSet], path: str | Path) -> CondensedSet:
     if Path(path).is_file() and not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not a condensed set: it is no .npz file.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(path, ARRAYS)
         about = json.loads(str(arrays["about"]))
         known = about["format"]
     except FileNotFoundError:
@@ -102,7 +105,7 @@ def load(cls: type[CondensedSet], path: str | Path) -> CondensedSet:
         raise ValueError(f"{path} holds normalised values; sets here are stored as in X.")
     try:
         return _assemble(cls, arrays, about)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except DAMAGE as error:
         raise ValueError(f"{path} is a damaged condensed set: {error!r}.") from error
 
 
@@ -110,6 +113,8 @@ def _assemble(
     cls: type[CondensedSet], arrays: dict[str, np.ndarray], about: dict[str, Any]
 ) -> CondensedSet:
     layout = Layout(**{name: _tuples(value) for name, value in about["layout"].items()})
+    units = {name: arrays[f"units_{name}"] for name in UNITS}
+    _check_layout(layout, units, about["factor"])
     classes = arrays["classes"]
     if about["object_labels"]:
         classes = classes.astype(object)
@@ -128,15 +133,35 @@ def _assemble(
         target.restore(classes[labels]),
         classes,
         layout,
-        Units(**{name: arrays[f"units_{name}"] for name in UNITS}),
+        Units(**units),
         target,
-        factor=int(about["factor"]),
+        factor=about["factor"],
         method=str(about["method"]),
         params=dict(about["params"]),
         random_state=about["random_state"],
         fingerprint=str(about["fingerprint"]),
         versions=dict(about["versions"]),
     )
+
+
+def _check_layout(layout: Layout, units: dict[str, np.ndarray], factor: Any) -> None:
+    """Refuse a layout that rows cannot have, units that do not fit it, and impossible mosaics."""
+    sides = (*layout.sample_shape, *(layout.image_shape or ()))
+    if not all(type(side) is int and side > 0 for side in sides):
+        raise ValueError(f"sides must be whole numbers of 1 or more; got {sides}")
+    if layout.channel_axis not in (None, 0, 2):
+        raise ValueError(f"channel_axis must be 0, 2 or None; got {layout.channel_axis!r}")
+    shape = layout.canonical_shape
+    if math.prod(shape) != math.prod(layout.sample_shape) or len(shape) not in (1, 3):
+        raise ValueError(f"rows of {layout.sample_shape} are no {shape}")
+    most = min(shape[1:], default=1)
+    if type(factor) is not int or not 1 <= factor <= most:
+        raise ValueError(f"factor must be a whole number from 1 to {most}; got {factor!r}")
+    of_values, of_units = ((), (shape[0], 1, 1)) if len(shape) == 3 else (shape, ())
+    for name, array in units.items():
+        expected = of_units if name in ("mean", "std") else of_values
+        if array.dtype != np.float64 or array.shape != expected:
+            raise ValueError(f"units_{name} must be float64 of shape {expected}; got {array!r}")
 
 
 def write_images(folder: str | Path, images: np.ndarray, names: list[str]) -> list[Path]:

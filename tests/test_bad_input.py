@@ -275,6 +275,11 @@ MATCHING: list[Bad] = [
     ("cache", -1, "got -1"),
     ("cache", 1.5, "got 1.5"),
     ("cache", "all", "got 'all'"),
+    ("checkpoint", 3, "got 3"),
+    ("checkpoint", "nowhere/run.ckpt", "folder that can be written to; got nowhere/run.ckpt"),
+    ("checkpoint_every", 0, "got 0"),
+    ("checkpoint_every", 1.5, "got 1.5"),
+    ("checkpoint_errors", "ignore", "got 'ignore'"),
     ("verbose", "loud", "got 'loud'"),
 ]
 TRAINING: list[Bad] = [

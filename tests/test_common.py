@@ -57,6 +57,7 @@ from m3d_sklearn import (
     Random,
     evaluate,
 )
+from m3d_sklearn.core import checkpoint
 from m3d_sklearn.core.host_rows import HostRows
 
 every_estimator = pytest.mark.parametrize("cls", ESTIMATORS, ids=name_of)
@@ -327,6 +328,23 @@ def seen_condensations(estimator: Any, X: Any, y: Any) -> Any:
     return counter.call_count
 
 
+def seen_writes(estimator: Any, X: Any, y: Any) -> Any:
+    """Checkpoints written by one fit."""
+    with mock.patch.object(checkpoint, "write") as writer:
+        estimator.fit(X, y)
+    return writer.call_count
+
+
+def seen_on_a_full_disk(estimator: Any, X: Any, y: Any) -> Any:
+    """What becomes of a fit that cannot write."""
+    with mock.patch.object(checkpoint, "write", side_effect=OSError("no space")):
+        try:
+            quietly(estimator.fit, X, y)
+        except OSError:
+            return "stopped"
+    return "fitted"
+
+
 def flat_digits() -> tuple[np.ndarray, np.ndarray]:
     X, y = digits()
     return X.reshape(len(X), -1), y
@@ -409,6 +427,11 @@ MATCHING = {
     ),
     "precision": Change("bfloat16"),
     "cache": Change(0, see=seen_reads),
+    "checkpoint": Change("a file", see=seen_writes, expected=(0, 1)),
+    "checkpoint_every": Change(2, {"checkpoint": "a file"}, see=seen_writes, expected=(1, 3)),
+    "checkpoint_errors": Change(
+        "raise", {"checkpoint": "a file"}, see=seen_on_a_full_disk, expected=("fitted", "stopped")
+    ),
     "random_state": Change(1),
 }
 GRADIENTS = MATCHING | {"inner_epochs": Change(0)}
@@ -491,8 +514,13 @@ def test_table_of_changes_is_complete(cls):
 def test_each_parameter_changed_alone_shows(cls, parameter, tmp_path):
     change = CHANGES[cls][parameter]
     X, y = change.data()
-    base = small(cls, **change.base)
-    value = str(tmp_path) if parameter == "memory" else change.to
+    places = {"a folder": str(tmp_path), "a file": str(tmp_path / "a file")}
+
+    def placed(value: Any) -> Any:
+        return places.get(value, value) if isinstance(value, str) else value
+
+    base = small(cls, **{name: placed(value) for name, value in change.base.items()})
+    value = placed(change.to)
     before = change.see(clone(base), X, y)
     after = change.see(clone(base).set_params(**{parameter: value}), X, y)
     assert not np.array_equal(before, after)

@@ -97,6 +97,7 @@ def test_one_pass_finds_what_is_found_in_memory(wrap, block, monkeypatch):
     in_memory = fingerprint(LAYOUT.to_rows(X), labels)
     assert fingerprint_of(rows, labels) == fingerprint_of(LAYOUT.to_rows(X), labels) == in_memory
     assert fingerprint_of(rows, labels[::-1]) != in_memory
+    assert fingerprint_of(rows) == fingerprint_of(LAYOUT.to_rows(X))
 
 
 def test_every_block_of_the_pass_is_checked(monkeypatch):

@@ -1,5 +1,7 @@
+import io
 import json
 import pickle
+import zipfile
 
 import joblib
 import numpy as np
@@ -340,6 +342,48 @@ def test_an_entry_left_out_is_noticed(tmp_path, example, name):
 )
 def test_arrays_that_do_not_fit_together_are_refused(tmp_path, example, changes):
     refused(rewritten(example.save(tmp_path / "set.npz"), **changes), "damaged")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"factor": 0}, "factor"),
+        ({"factor": 9}, "factor"),
+        ({"factor": 1.5}, "factor"),
+        ({"factor": True}, "factor"),
+        ({"params": 3}, "damaged"),
+        ({"layout": []}, "damaged"),
+        ({"layout": {"sample_shape": [8, 8], "dtype": "O"}}, "damaged"),
+        ({"layout": {"sample_shape": [8, 8], "dtype": "uint8", "channel_axis": 1}}, "channel_axis"),
+        ({"layout": {"sample_shape": [-8, -8], "dtype": "uint8"}}, "sides"),
+        ({"layout": {"sample_shape": [8, 8], "dtype": "uint8", "image_shape": [4, 4]}}, "are no"),
+        ({"layout": {"sample_shape": [2, 2, 2, 8], "dtype": "uint8"}}, "damaged"),
+        ({"target": {"dtype": "no such dtype"}}, "damaged"),
+        ({"target": {"dtype": "datetime64[ns, Nowhere]", "name": None}}, "damaged"),
+    ],
+)
+def test_descriptions_that_no_set_has_are_refused(tmp_path, example, changes, match):
+    refused(described(example.save(tmp_path / "set.npz"), **changes), match)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(2), np.zeros((), np.float32), np.array("x")], ids=["shape", "dtype", "word"]
+)
+def test_units_that_do_not_fit_the_layout_are_refused(tmp_path, example, array):
+    refused(rewritten(example.save(tmp_path / "set.npz"), units_low=array), "units_low")
+
+
+def test_a_hostile_header_takes_no_memory(tmp_path, example):
+    path = example.save(tmp_path / "set.npz")
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    made = io.BytesIO()
+    about = {"descr": "|u1", "fortran_order": False, "shape": (10**15, 8, 8)}
+    np.lib.format.write_array_header_1_0(made, about)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (entries | {"X.npy": made.getvalue()}).items():
+            archive.writestr(name, content)
+    refused(path, "header says 64000000000000")
 
 
 # joblib

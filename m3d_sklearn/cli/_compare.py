@@ -164,7 +164,7 @@ def read_configuration(path: Path) -> dict[str, Any]:
     """A TOML file of the flags' names."""
     try:
         found = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of numbers too long and of nesting too deep
         raise ValueError(f"{path} is no TOML: {error}.") from error
     allowed = sorted({*DEFAULTS, *REQUIRED})
     unknown = [name for name in found if name not in allowed]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,11 @@ from m3d_sklearn._validation import (
 )
 from m3d_sklearn.base import BaseCondenser, Result, Task, make_pools
 from m3d_sklearn.condensed_set import CondensedSet
+from m3d_sklearn.condensers._identity import environment, identity
 from m3d_sklearn.condensers._starts import drawn_rows, given_rows
 from m3d_sklearn.core import augmentation as augmentations
 from m3d_sklearn.core.devices import PRECISIONS, resolve_precision
+from m3d_sklearn.core.keeper import Keeper, Unkept
 from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.networks import auto_network, embed
 from m3d_sklearn.core.progress import Progress
@@ -69,6 +73,9 @@ class MatchingCondenser(BaseCondenser):
         "n_iter_no_change": [Interval(Integral, LOSS_EVERY, None, closed="left")],
         "precision": [StrOptions({"auto", *PRECISIONS})],
         "cache": [_AUTO, Interval(Integral, 0, None, closed="left")],
+        "checkpoint": [str, os.PathLike, None],
+        "checkpoint_every": [str, Interval(Integral, 1, None, closed="left")],
+        "checkpoint_errors": [StrOptions({"warn", "raise"})],
         "verbose": ["verbose"],
     }
 
@@ -144,6 +151,7 @@ class MatchingCondenser(BaseCondenser):
     def _condense(self, task: Task) -> Result:
         shape = task.data.layout.canonical_shape
         network = auto_network(shape) if self.network == "auto" else self.network
+        keeper = self._keeper()
         settings = self._settings(task)
         recipe, init = self._recipe(task, settings), settings["init"]
         _check_factor(recipe.factor, shape)
@@ -161,15 +169,27 @@ class MatchingCondenser(BaseCondenser):
         objective = self._objective(settings)
         source = self._source(networks, task, pools, settings, rows)
         run = _Run(task, recipe, self._resolved_params(task, network, settings, recipe))
-        with watching(*self._watchers(run)) as watch:
-            outcome = condense(start, pools, recipe, objective, source, task.stream, watch)
+        if isinstance(keeper, Keeper):
+            about = identity(type(self).__name__, run.params, task, networks.network, given)
+            keeper.open(about, environment())
+        with watching(*self._watchers(run, keeper.n_iter)) as watch:
+            outcome = condense(start, pools, recipe, objective, source, task.stream, watch, keeper)
         return run.result(outcome.rows, outcome.losses, outcome.n_iter)
 
-    def _watchers(self, run: _Run) -> list[Bar | Callbacks]:
-        """Who wants to see the run: the bar, scikit-learn's callbacks, or nobody."""
+    def _keeper(self) -> Unkept:
+        """Of the run's checkpoints, where they were asked for."""
+        if self.checkpoint is None:
+            return Unkept()
+        return Keeper(Path(self.checkpoint), self.checkpoint_every, self.checkpoint_errors)
+
+    def _watchers(self, run: _Run, done: int) -> list[Bar | Callbacks]:
+        """Who wants to see the run: the bar, scikit-learn's callbacks, or nobody.
+
+        `done` is how many iterations a checkpoint already holds.
+        """
         watchers: list[Bar | Callbacks] = []
         if self.verbose:
-            watchers.append(Bar(type(self).__name__, run.recipe))
+            watchers.append(Bar(type(self).__name__, run.recipe, done))
         if hasattr(self, "_skl_callbacks"):
             task = run.task
 
@@ -180,7 +200,8 @@ class MatchingCondenser(BaseCondenser):
                 known = task.data.attributes | input_attributes(task.data)
                 return known | self._fitted(task, result)
 
-            watchers.append(Callbacks(self, task.X, task.y, run.recipe.max_iter, fitted_so_far))
+            total = run.recipe.max_iter
+            watchers.append(Callbacks(self, task.X, task.y, total, fitted_so_far, done))
         return watchers
 
     def _resolved_params(
@@ -194,6 +215,7 @@ class MatchingCondenser(BaseCondenser):
             "init": init if isinstance(init, str) else type(init).__name__,
             "precision": str(recipe.precision).removeprefix("torch."),
             "cache": cache_bytes(self.cache, task.device),
+            "checkpoint": None if self.checkpoint is None else os.fspath(self.checkpoint),
         }
         return self._params(task) | settings | resolved
 

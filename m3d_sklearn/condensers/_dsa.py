@@ -86,6 +86,17 @@ class DSACondenser(DCCondenser):
         "auto" takes CUDA, then Apple's MPS, then the CPU.
     random_state : int, RandomState or None, default=None
         Seeds everything. The same number gives the same bits on a CPU.
+    checkpoint : str or Path, default=None
+        File in which the run is kept, so that it can be stopped. Where it exists, ``fit`` with
+        the same parameters and data goes on from it, to the same bits on a CPU at the same
+        number of threads; a finished run's gives the result at once. Other parameters or data
+        are refused. What SIGTERM or Ctrl-C stops is written first. Callables count by their
+        names.
+    checkpoint_every : int or str, default="60s"
+        Between two writes: iterations, or a time such as "60s", "5min" or "1.5h".
+    checkpoint_errors : {"warn", "raise"}, default="warn"
+        What a failed write does, on a full disk say: the fit goes on with a warning, or stops
+        with an OSError. The last good checkpoint stays either way.
     verbose : int, default=0
         Shows a progress bar. Changes what is printed, not the result.
 

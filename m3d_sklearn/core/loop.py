@@ -14,18 +14,20 @@ loop waits for the device unless somebody looks at the loss.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from m3d_sklearn.core.devices import fused_optimizer, is_accelerator
+from m3d_sklearn.core.keeper import Unkept
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import NetworkSource
+from m3d_sklearn.core.state import StatefulOptimizer
 from m3d_sklearn.core.step import Gradient, Objective, draw_step
 
 __all__ = ["Outcome", "condense"]
@@ -60,6 +62,14 @@ class Plateau:
         self.best = current
         return False
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best window so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Compare with a saved window."""
+        self.best = float(state["best"])
+
 
 def make_optimizer(rows: Tensor, recipe: Recipe) -> torch.optim.Optimizer:
     how = {"lr": recipe.learning_rate, "fused": fused_optimizer(rows.device) or None}
@@ -92,6 +102,7 @@ def condense(
     networks: NetworkSource,
     stream: Stream,
     watch: Callable[[Progress], bool] | None = None,
+    keeper: Unkept | None = None,
 ) -> Outcome:
     """Optimise the stored rows.
 
@@ -106,6 +117,8 @@ def condense(
     stream : Stream
     watch : callable, optional
         Called after every iteration with the :class:`Progress`; True stops the run.
+    keeper : Keeper, optional
+        Of the run's checkpoints: where it has one, the run goes on from there.
 
     Returns
     -------
@@ -121,9 +134,14 @@ def condense(
     rows.grad = torch.zeros_like(rows)
     optimizer = make_optimizer(rows, recipe)
     gradient = Gradient(pools, recipe, objective, stream)
-    progress, plateau = Progress(rows), Plateau(recipe)
+    progress, plateau, keeper = Progress(rows), Plateau(recipe), keeper or Unkept()
+    parts = {"progress": progress, "optimizer": StatefulOptimizer(optimizer), "plateau": plateau}
+    if keeper.restore(parts | {"stream": stream, "pools": pools, "networks": networks}):
+        return _outcome(progress)
     check_every = CHECK_EVERY if is_accelerator(rows.device) else LOSS_EVERY
-    while goes_on(progress, recipe):
+    over = False
+
+    def iterate() -> None:
         drawn = draw_step(pools, recipe, stream)
         network, new = networks(progress)
         look = progress.n_iter % LOSS_EVERY == 0
@@ -137,9 +155,23 @@ def condense(
             progress.losses.append(losses.mean())
             if progress.n_iter % check_every < LOSS_EVERY:
                 progress.check()
-        stop = watch is not None and watch(progress)
-        if plateau.reached(progress) or stop:
-            break
-    progress.check()
+
+    with keeper:
+        while not over and goes_on(progress, recipe):
+            iterate()
+            over = plateau.reached(progress)
+            try:
+                over |= watch is not None and watch(progress)
+            except KeyboardInterrupt:
+                keeper.write(finished=over)
+                raise
+            if not over:
+                keeper.between(progress.n_iter)
+        progress.check()
+        keeper.write(finished=True)
+    return _outcome(progress)
+
+
+def _outcome(progress: Progress) -> Outcome:
     curve = torch.stack(progress.losses).tolist() if progress.losses else []
-    return Outcome(rows, curve, progress.n_iter, progress.seconds())
+    return Outcome(progress.rows, curve, progress.n_iter, progress.seconds())

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from m3d_sklearn.core.recipe import LOSS_EVERY, UNLIMITED
+from m3d_sklearn.core.state import put_, whole_number
 
 __all__ = ["Progress"]
 
@@ -56,3 +61,34 @@ class Progress:
                 "lower learning_rate, precision='float32', or a network and a kernel whose "
                 "values stay in range may help."
             )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Rows, iterations, losses, and the seconds spent.
+
+        Raises
+        ------
+        FloatingPointError
+            If rows or loss are not finite, so that a checkpoint never holds such.
+        """
+        self.check()
+        losses = torch.stack(self.losses) if self.losses else self.rows.new_zeros(0)
+        return {
+            "rows": self.rows,
+            "n_iter": self.n_iter,
+            "losses": losses,
+            "seconds": self.seconds(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from saved rows; the seconds spent on them count.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+        """
+        put_(self.rows, state["rows"], "rows")
+        self.n_iter = whole_number(state["n_iter"], UNLIMITED, "n_iter")
+        losses = self.rows.new_zeros(len(range(0, self.n_iter, LOSS_EVERY)))
+        put_(losses, state["losses"], "losses")
+        self.losses = list(losses)
+        self.started = time.perf_counter() - float(state["seconds"])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from m3d_sklearn.core.devices import global_generators
 
 __all__ = ["Stream", "borrowed_global_generators"]
+
+GENERATORS = "generator", "host", "children"
 
 
 class Stream:
@@ -62,6 +65,23 @@ class Stream:
     def seed(self) -> int:
         """A seed for a child stream."""
         return int(torch.randint(2**62, (), generator=self.children))
+
+    def state_dict(self) -> dict[str, Any]:
+        """States of its generators."""
+        return {name: getattr(self, name).get_state() for name in GENERATORS}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from saved states.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+        """
+        for name in GENERATORS:
+            try:
+                getattr(self, name).set_state(state[name])
+            except RuntimeError as error:
+                raise ValueError(f"{name} is no state of a generator: {error}") from error
 
 
 @contextmanager

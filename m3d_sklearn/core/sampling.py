@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from m3d_sklearn.core.devices import upload
 from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.state import put_, whole_number
 
 __all__ = ["ClassPools", "Scale", "range_numbers"]
 
@@ -130,6 +133,28 @@ class ClassPools:
             order = torch.cat([stream.permutation(size) for _ in range(passes)])
             picked.append(self.members[first + order[:count].to(self.place)])
         return torch.cat(picked)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Order of each class's rows, and how many of it have been drawn."""
+        return {"order": self._shuffled, "used": list(self._used)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on in a saved order.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            If it is no order of these rows, class by class.
+        """
+        order, used = self._shuffled.clone(), state["used"]
+        put_(order, state["order"], "order")
+        if not torch.equal(order.sort().values, self.members.sort().values) or not torch.equal(
+            self.labels[order], self.labels[self.members]
+        ):
+            raise ValueError("order must hold every row once, class by class")
+        pairs = zip(used, self.sizes, strict=True)
+        self._used = [whole_number(number, size, "used") for number, size in pairs]
+        self._shuffled.copy_(order)
 
     def take(self, index: Tensor) -> Tensor:
         """Rows by number, in units."""

@@ -66,7 +66,11 @@ def _with_tensors(drawn: StepDraw, tensors: Sequence[Tensor]) -> StepDraw:
 
 
 class Objective(Protocol):
-    """Loss of each class, (C,), differentiable in ``batch.synthetic``."""
+    """Loss of each class, (C,), differentiable in ``batch.synthetic``.
+
+    What it keeps from one call to the next must not change a bit of what it gives: checkpoints
+    leave it out.
+    """
 
     def __call__(self, network: nn.Module, batch: Batch) -> Tensor: ...
 

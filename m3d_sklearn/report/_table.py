@@ -13,7 +13,9 @@ from m3d_sklearn.report._poster import Published, Setting, published
 __all__ = ["Line", "differences", "labelled", "lines", "method_order"]
 
 METHODS = ("Random", "Herding", "KCenter", "k-means", "M3D start", "M3D")  # then users' own
-NOT_SETTINGS = ("ipc", "random_state", "device", "verbose")  # parameters that cells vary, or tell
+# Parameters that cells vary, or that change no row.
+NOT_SETTINGS = ("ipc", "random_state", "device", "verbose")
+NOT_SETTINGS += ("checkpoint", "checkpoint_every", "checkpoint_errors")
 LONGEST = 40
 TAKEN = (
     *("dataset", "ipc", "method", "model", "protocol", "augmentation", "accuracy", "n_seeds"),

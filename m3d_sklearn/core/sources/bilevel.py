@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,15 @@ class BilevelNetworks(NetworksOfStoredRows):
         """Of the network on the query set, as a fraction; waits for the device."""
         rows, labels = self.query()
         return float((self.fresh.network(rows).argmax(1) == labels).float().mean())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The network's weights, and the window of its accuracies."""
+        return super().state_dict() | {"window": list(self.window)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with saved weights and accuracies."""
+        super().load_state_dict(state)
+        self.window = deque(map(float, state["window"]), maxlen=WINDOW)
 
 
 def _span(window: deque[float]) -> float:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
 from m3d_sklearn.core.networks import NetworkSpec, build, compile_where_it_pays, redraw_
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.state import load_module, module_state
 
 __all__ = ["FreshNetworks"]
 
@@ -44,3 +48,11 @@ class FreshNetworks:
         if new and progress.n_iter:
             redraw_(self.network, self.stream)
         return self.network, new
+
+    def state_dict(self) -> dict[str, Any]:
+        """The present weights."""
+        return {"network": module_state(self.network)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with saved weights."""
+        load_module(self.network, state["network"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,13 @@ from m3d_sklearn.core.networks import build
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sources.fresh import FreshNetworks
+from m3d_sklearn.core.state import (
+    StatefulOptimizer,
+    load_module,
+    module_state,
+    put_,
+    whole_number,
+)
 from m3d_sklearn.core.training import TrainingRecipe, make_optimizer, run_epochs
 
 __all__ = ["TrainedNetworks"]
@@ -106,3 +114,29 @@ class TrainedNetworks:
         )
         self.together.write_back()
         self.steps += steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, first and present ones, their optimiser, streams, and how far they are."""
+        return {
+            "network": module_state(self.network),
+            "first": self.first,
+            "together": module_state(self.together),
+            "optimizer": StatefulOptimizer(self.optimizer).state_dict(),
+            "streams": [stream.state_dict() for stream in self.streams],
+            "due": self.due,
+            "steps": self.steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with saved weights."""
+        load_module(self.network, state["network"])
+        for own, saved in zip(self.first, state["first"], strict=True):
+            for tensor, first in zip(own, saved, strict=True):
+                put_(tensor, first, "first")
+        load_module(self.together, state["together"])
+        self.together.write_back()
+        StatefulOptimizer(self.optimizer).load_state_dict(state["optimizer"])
+        for stream, saved in zip(self.streams, state["streams"], strict=True):
+            stream.load_state_dict(saved)
+        self.due = float(state["due"])
+        self.steps = whole_number(state["steps"], self.most, "steps")

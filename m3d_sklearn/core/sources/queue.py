@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from m3d_sklearn.core.many import Separate
 from m3d_sklearn.core.networks import build, redraw_
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.sources.fresh import FreshNetworks
+from m3d_sklearn.core.state import put_
 from m3d_sklearn.core.training import TrainingRecipe, make_optimizer, run_epochs
 
 __all__ = ["NetworkQueue"]
@@ -117,6 +119,28 @@ class NetworkQueue:
             # In place: the first burst of a network sets its accuracy, later ones move it.
             known = self.accuracy[place]
             known.copy_(torch.where(known == 0, hits, torch.lerp(known, hits, 1 - MEMORY)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and running accuracy of each network of the queue."""
+        return {"queue": self.queue, "accuracy": self.accuracy}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with a saved queue.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+        """
+        saved = list(zip(state["queue"], state["accuracy"], strict=True))
+        if not 1 <= len(saved) <= self.size:
+            raise ValueError(f"queue must hold 1 to {self.size} networks; got {len(saved)}")
+        first = self.queue[0]
+        self.queue = [[torch.empty_like(tensor) for tensor in first] for _ in saved]
+        self.accuracy = [torch.empty_like(self.accuracy[0]) for _ in saved]
+        for own, known, (weights, accuracy) in zip(self.queue, self.accuracy, saved, strict=True):
+            put_(known, accuracy, "accuracy")
+            for tensor, value in zip(own, weights, strict=True):
+                put_(tensor, value, "weights")
 
 
 def weights_of(network: nn.Module) -> list[Tensor]:

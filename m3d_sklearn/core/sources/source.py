@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -12,6 +13,15 @@ __all__ = ["NetworkSource"]
 
 
 class NetworkSource(Protocol):
-    """Gives the network of an iteration, frozen, and says whether it is a new one."""
+    """Gives the network of an iteration, frozen, and says whether it is a new one.
+
+    For checkpoints it is also :class:`~m3d_sklearn.core.state.Stateful`: its state is all that
+    the networks to come depend on, but for the run's stream and progress. A source without
+    the pair runs, and refuses `checkpoint`.
+    """
 
     def __call__(self, progress: Progress) -> tuple[nn.Module, bool]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,14 @@ class NetworksOfStoredRows:
             graphs=self.graphs,
         )
         self.fresh.network.requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The network's weights: nothing else is kept between two trainings."""
+        return self.fresh.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with saved weights."""
+        self.fresh.load_state_dict(state)
 
 
 def recipe_of(recipe: TrainingRecipe, n: int, epochs: int) -> TrainingRecipe:

@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/python examples/quickstart.py --out quickstart
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 slow: install
 	$(BIN)/python -m pytest -m slow

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from m3d_sklearn import DMCondenser, Herding, KCenter, M3DCondenser, Random
+from m3d_sklearn.benchmark.measure import give_back_memory
 
 SHAPE = (32, 32, 3)
 CLASSES = 10
@@ -73,6 +74,7 @@ class Peak:
     """The most anonymous memory while a ``with`` block runs, above that at its start."""
 
     def __enter__(self) -> Peak:
+        give_back_memory()
         self.before = self.most = anonymous()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch)

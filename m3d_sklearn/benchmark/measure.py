@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from m3d_sklearn.base import versions
 from m3d_sklearn.core.devices import device_name, is_accelerator, peak_memory, reset_peak_memory
 
-__all__ = ["Cost", "limited_threads", "machine", "measured", "now"]
+__all__ = ["Cost", "give_back_memory", "limited_threads", "machine", "measured", "now"]
 
 STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -47,12 +47,22 @@ def measured(device: torch.device) -> Iterator[Cost]:
     cost.peak_mb = None if before is None or peak is None else max(0.0, peak - before)
 
 
+def give_back_memory() -> None:
+    """Let glibc return what was freed and kept: it would hide what comes next.
+
+    Raises
+    ------
+    AttributeError, TypeError
+        On other systems, and with other C libraries.
+    """
+    ctypes.CDLL(None).malloc_trim(0)
+
+
 def _reset(device: torch.device) -> float | None:
     if is_accelerator(device):
         return reset_peak_memory(device) / 1e6
     try:
-        # Memory that earlier work freed and glibc kept would hide what this work takes.
-        ctypes.CDLL(None).malloc_trim(0)
+        give_back_memory()
         REFERENCES.write_text("5")  # Linux forgets the highest mark so far
     except (OSError, AttributeError, TypeError):  # another system, or another C library
         return None

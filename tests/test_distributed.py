@@ -193,6 +193,72 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_in_any_number
     np.testing.assert_allclose(alone.condensed_.X, whole.condensed_.X, atol=1e-6 * 16)
 
 
+def terminated(_, path):
+    """The second rank is told to stop after iteration 13."""
+    from m3d_sklearn.core.keeper import Keeper
+
+    between = Keeper.between
+
+    def stop(self, now):
+        if now == 13 and ranks().rank == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        between(self, now)
+
+    settings = LONG | {"checkpoint_every": "1h", "checkpoint": path}
+    with mock.patch.object(Keeper, "between", stop):
+        quick(M3DCondenser, **settings).fit(*digits())
+
+
+def test_what_stops_one_rank_is_written_by_all_first(tmp_path):
+    path = tmp_path / "run.ckpt"
+    begun = begin(2, terminated, path, timeout=20)
+    first, second = outcomes(begun)
+    assert second is None
+    assert begun[1][0].exitcode == -signal.SIGTERM
+    assert first[1].startswith("RuntimeError: rank 0 of 2 has no answer")
+    assert checkpoint.read(path)["run"]["progress"]["n_iter"] == 20  # the next that all agree on
+
+
+def in_a_folder_of_its_own(others, folder):
+    quick(M3DCondenser, checkpoint=folder / str(others.rank) / "run.ckpt").fit(*digits())
+
+
+def test_ranks_have_to_see_one_checkpoint(tmp_path):
+    for rank in "01":
+        (tmp_path / rank).mkdir()
+    quick(M3DCondenser, checkpoint=tmp_path / "0" / "run.ckpt").fit(*digits())
+    for well, said in outcomes(begin(2, in_a_folder_of_its_own, tmp_path)):
+        assert not well
+        assert said.startswith("ValueError: checkpoint must be in a folder that all ranks see")
+
+
+def in_no_folder(others, folder):
+    path = folder / ("" if others.rank else "nowhere") / "run.ckpt"
+    quick(M3DCondenser, checkpoint=path).fit(*digits())
+
+
+def test_a_folder_that_one_rank_lacks_ends_all(tmp_path):
+    first, second = outcomes(begin(2, in_no_folder, tmp_path))
+    assert "folder that can be written to" in first[1]
+    assert second[1].startswith("RuntimeError: rank 0 of 2 failed with ValueError: checkpoint")
+
+
+def watched(_):
+    from m3d_sklearn.callbacks import AccuracyCurve
+
+    X, y = digits()
+    curve = AccuracyCurve(X, y, [4, 9], network="mlp", max_steps=5, random_state=0)
+    quick(M3DCondenser).set_callbacks(curve).fit(X, y)
+    return [point["scores"] for point in curve.curve_]
+
+
+def test_callbacks_see_all_rows():
+    pytest.importorskip("sklearn.callback")
+    alone = watched(None)
+    for found in in_ranks(2, watched):
+        np.testing.assert_allclose(found, alone, atol=1e-6)
+
+
 def full_disk(_, path):
     with mock.patch.object(checkpoint, "write", side_effect=OSError(28, "No space left")):
         quick(M3DCondenser, **LONG, checkpoint=path, checkpoint_errors="raise").fit(*digits())

@@ -14,6 +14,7 @@ from m3d_sklearn.condensers import (
     M3DCondenser,
 )
 from m3d_sklearn.evaluation import Evaluation, evaluate
+from m3d_sklearn.processes import distributed
 from m3d_sklearn.sampler import CondensedSampler
 from m3d_sklearn.selection import Herding, KCenter, Random
 
@@ -34,5 +35,6 @@ __all__ = [
     "NetworkClassifier",
     "Random",
     "__version__",
+    "distributed",
     "evaluate",
 ]

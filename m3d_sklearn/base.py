@@ -22,6 +22,7 @@ from m3d_sklearn import _validation as validation
 from m3d_sklearn._validation import Integral, Interval, StrOptions, TrainingData
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.core.devices import resolve_device
+from m3d_sklearn.core.distributed import ranks
 from m3d_sklearn.core.host_rows import HostRows, StreamedPools
 from m3d_sklearn.core.kernels import mean_squared_distance
 from m3d_sklearn.core.randomness import Stream
@@ -138,11 +139,17 @@ class BaseCondenser(
             is allowed and what came.
         """
         device = resolve_device(self.device)
-        data = validation.check_training_data(
-            self, X, y, image_shape=self.image_shape, channel_axis=self.channel_axis
+        others = ranks()
+        data = others.together(
+            lambda: validation.check_training_data(
+                self, X, y, image_shape=self.image_shape, channel_axis=self.channel_axis
+            )
         )
+        if others.size > 1:
+            _check_same(others.collect(fingerprint_of(data.rows, data.labels)))
         ipc = self._stored_rows(validation.resolve_ipc(self.ipc, data), data)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        seed = others.agree(seed)
         task = Task(X, y, data, ipc, device, Stream(seed, device))
         result = self._condense(task)
         fitted = self._fitted(task, result)
@@ -244,6 +251,15 @@ def make_pools(task: Task, cache: int | str = "auto") -> ClassPools:
     labels = torch.from_numpy(task.data.labels).to(task.device)
     kind = StreamedPools if isinstance(rows, HostRows) else ClassPools
     return kind(rows, labels, len(task.data.classes), scale)
+
+
+def _check_same(fingerprints: list[str]) -> None:
+    differing = [rank for rank, found in enumerate(fingerprints) if found != fingerprints[0]]
+    if differing:
+        raise ValueError(
+            "X and y must be the same in all processes of distributed(); those of the ranks "
+            f"{differing} differ from rank 0's."
+        )
 
 
 def _decoded_rows(condensed: CondensedSet) -> np.ndarray:

@@ -19,6 +19,7 @@ from m3d_sklearn._validation import Integral, Interval
 from m3d_sklearn.classifier import SEEDS, NetworkClassifier, check_outputs, make_recipe
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.core.devices import resolve_device, resolve_precision
+from m3d_sklearn.core.distributed import ranks, share_out
 from m3d_sklearn.core.networks import auto_network, build
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.training import predict_logits, train
@@ -122,6 +123,8 @@ def evaluate(
 ) -> Evaluation:
     """Train fresh networks on a condensed set and score them on held-out rows.
 
+    In :func:`distributed` each process trains a part of the networks, and has all scores.
+
     Parameters
     ----------
     condensed : CondensedSet or (X, y)
@@ -192,8 +195,12 @@ def evaluate(
         precision=resolve_precision(precision, place),
     )
     spec = auto_network(shape) if network == "auto" else network
-    seeds = check_random_state(random_state).randint(SEEDS, size=n_networks)
-    streams = [Stream(seed, place) for seed in seeds.tolist()]
+    seeds = check_random_state(random_state).randint(SEEDS, size=n_networks).tolist()
+    others = ranks()
+    own = share_out([1] * n_networks, others.size)[others.rank]
+    seeds = others.agree(seeds)[own]
+    # A process that has none builds one, to know what it is.
+    streams = [Stream(seed, place) for seed in seeds or [0]]
     modules = [build(spec, shape, len(condensed.classes), stream) for stream in streams]
     check_outputs(modules[0], shape, len(condensed.classes), place)
     with tqdm(total=epochs, disable=not verbose, desc="evaluate", unit="epoch") as bar:
@@ -202,12 +209,12 @@ def evaluate(
             bar.update()
             return False
 
-        train(
-            modules, rows.__getitem__, labels, recipe, streams, shape, advance if verbose else None
-        )
-    places = _predicted(modules, test_rows, condensed.units, place)
-    scores = (places == test_labels).mean(1)
-    module = modules[0]
+        watch = advance if verbose else None
+        if seeds:
+            train(modules, rows.__getitem__, labels, recipe, streams, shape, watch)
+    module, scored = modules[0], modules if seeds else []
+    places = _predicted(scored, test_rows, condensed.units, place)
+    scores = np.concatenate(others.collect((places == test_labels).mean(1)))
     return Evaluation(
         scores=scores,
         network=spec if isinstance(spec, str) else type(module).__name__,
@@ -228,7 +235,8 @@ def _predicted(
     for block in row_blocks(rows) if isinstance(rows, LazyRows) else [rows]:
         test, scale = device_rows(block, units, device)
         logits = (predict_logits(module, test, scale) for module in modules)
-        found.append(np.stack([own.argmax(1).cpu().numpy() for own in logits]))
+        places = [own.argmax(1).cpu().numpy() for own in logits]
+        found.append(np.array(places, np.int64).reshape(len(modules), len(block)))
     return np.concatenate(found, 1)
 
 

@@ -26,6 +26,7 @@ from m3d_sklearn.condensers._identity import environment, identity
 from m3d_sklearn.condensers._starts import drawn_rows, given_rows
 from m3d_sklearn.core import augmentation as augmentations
 from m3d_sklearn.core.devices import PRECISIONS, resolve_precision
+from m3d_sklearn.core.distributed import Share, ranks
 from m3d_sklearn.core.keeper import Keeper, Unkept
 from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.networks import auto_network, embed
@@ -92,6 +93,9 @@ class MatchingCondenser(BaseCondenser):
         "schedule",
     )
     """Parameters whose "auto" a method resolves."""
+
+    _INDEPENDENT = True
+    """Whether a class's loss is its own, given the network; else processes share nothing."""
 
     cache: int | str = "auto"
     """Bytes of training rows that stay on the device; a method may make it a parameter."""
@@ -168,19 +172,33 @@ class MatchingCondenser(BaseCondenser):
         networks.expect(recipe.max_iter * rows, recipe.max_time)
         objective = self._objective(settings)
         source = self._source(networks, task, pools, settings, rows)
+        share = self._share(recipe, pools, source)
         run = _Run(task, recipe, self._resolved_params(task, network, settings, recipe))
         if isinstance(keeper, Keeper):
             about = identity(type(self).__name__, run.params, task, networks.network, given)
             keeper.open(about, environment())
         with watching(*self._watchers(run, keeper.n_iter)) as watch:
-            outcome = condense(start, pools, recipe, objective, source, task.stream, watch, keeper)
+            outcome = condense(
+                start, pools, recipe, objective, source, task.stream, watch, keeper, share
+            )
         return run.result(outcome.rows, outcome.losses, outcome.n_iter)
 
     def _keeper(self) -> Unkept:
         """Of the run's checkpoints, where they were asked for."""
         if self.checkpoint is None:
             return Unkept()
-        return Keeper(Path(self.checkpoint), self.checkpoint_every, self.checkpoint_errors)
+        path, others = Path(self.checkpoint), ranks()
+        how = self.checkpoint_every, self.checkpoint_errors, others
+        return others.together(lambda: Keeper(path, *how))
+
+    def _share(self, recipe: Recipe, pools: ClassPools, source: NetworkSource) -> Share:
+        """Of the classes over the processes, by the rows that go through the network."""
+        if not self._INDEPENDENT:
+            return Share.whole(ranks(), recipe.counts)
+        real, decoded = pools.batch_counts(recipe.batch_real), decoded_counts(recipe)
+        costs = [n + 2 * m for n, m in zip(real, decoded, strict=True)]
+        seen = hasattr(self, "_skl_callbacks") or getattr(source, "sees_rows", False)
+        return Share.of(ranks(), recipe.counts, costs, steady=ranks().size > 1 and seen)
 
     def _watchers(self, run: _Run, done: int) -> list[Bar | Callbacks]:
         """Who wants to see the run: the bar, scikit-learn's callbacks, or nobody.
@@ -188,7 +206,7 @@ class MatchingCondenser(BaseCondenser):
         `done` is how many iterations a checkpoint already holds.
         """
         watchers: list[Bar | Callbacks] = []
-        if self.verbose:
+        if self.verbose and not ranks().rank:
             watchers.append(Bar(type(self).__name__, run.recipe, done))
         if hasattr(self, "_skl_callbacks"):
             task = run.task

@@ -175,6 +175,7 @@ class CAFECondenser(MatchingCondenser):
         "schedule": [StrOptions({"auto", "cosine", "constant", "step"})],
     }
     _parameter_constraints.pop("iterations_per_network")
+    _INDEPENDENT = False  # real rows are told by the centres of all classes
     _AUTOMATIC = tuple(n for n in MatchingCondenser._AUTOMATIC if n != "iterations_per_network")
 
     def __init__(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from m3d_sklearn.base import Task, versions
+from m3d_sklearn.core.distributed import ranks
 from m3d_sklearn.layout import fingerprint
 from m3d_sklearn.row_source import fingerprint_of
 from m3d_sklearn.storage import plain
@@ -60,6 +61,7 @@ def environment() -> dict[str, Any]:
         "m3d_sklearn": known["m3d_sklearn"],
         "torch": known["torch"],
         "threads": torch.get_num_threads(),
+        "ranks": ranks().size,
         "processor": torch.backends.cpu.get_cpu_capability(),
     }
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from m3d_sklearn.core.distributed import ranks
+
 __all__ = [
     "PRECISIONS",
     "accelerators",
@@ -18,10 +20,12 @@ __all__ = [
     "float64_device",
     "fused_optimizer",
     "global_generators",
+    "group_backend",
     "is_accelerator",
     "keep_freed_memory",
     "on_device",
     "out_of_memory",
+    "own_device",
     "peak_memory",
     "record",
     "records",
@@ -41,7 +45,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     Parameters
     ----------
     device : {"auto", "cpu", "cuda", "mps"}, a name such as "cuda:1", or torch.device
-        ``"auto"`` takes CUDA where there is one, then Apple's MPS, then the CPU.
+        ``"auto"`` takes CUDA where there is one, then Apple's MPS, then the CPU. Of several
+        processes that share a fit each takes a GPU of its own.
 
     Returns
     -------
@@ -54,6 +59,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     """
     allowed = "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"
     if isinstance(device, str) and device == "auto":
+        if torch.cuda.is_available() and ranks().size > 1:
+            return _cuda_of(ranks().local)
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -71,6 +78,22 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     if resolved.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"device={device!r} is not available here; use 'auto' or 'cpu'.")
     return resolved
+
+
+def _cuda_of(local: int) -> torch.device:
+    return torch.device("cuda", local % torch.cuda.device_count())
+
+
+def own_device(local: int) -> contextlib.AbstractContextManager[Any]:
+    """Make the GPU of a process, by its number on this machine, the current one."""
+    if not torch.cuda.is_available():
+        return contextlib.nullcontext()
+    return torch.cuda.device(_cuda_of(local))
+
+
+def group_backend() -> str:
+    """By what processes talk: on the host by Gloo, and what is on a GPU by NCCL."""
+    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
 
 
 def float64_device(device: torch.device) -> torch.device:

@@ -127,6 +127,10 @@ class StreamedPools(ClassPools):
     """
 
     rows: HostRows
+    own = slice(None)
+
+    def only(self, classes: slice) -> None:
+        self.own = classes
 
     @property
     def place(self) -> torch.device:
@@ -141,7 +145,8 @@ class StreamedPools(ClassPools):
         """Row numbers of the next draw, but for classes that it will shuffle first."""
         counts = self.batch_counts(batch)
         known = []
-        for c, (first, size) in enumerate(zip(self._first, self.sizes, strict=True)):
+        for c in range(len(self.sizes))[self.own]:
+            first, size = self._first[c], self.sizes[c]
             used = self._used[c] if counts[c] < size else 0
             if used + counts[c] <= size:
                 known.append(self._shuffled[first + used : first + used + counts[c]])

@@ -15,7 +15,8 @@ from types import FrameType
 from typing import Any
 
 from m3d_sklearn.core import checkpoint
-from m3d_sklearn.core.recipe import UNLIMITED
+from m3d_sklearn.core.distributed import Alone
+from m3d_sklearn.core.recipe import LOSS_EVERY, UNLIMITED
 from m3d_sklearn.core.state import Stateful, load_parts, parts_state, whole_number
 
 __all__ = ["Keeper", "Unkept", "interval"]
@@ -92,6 +93,9 @@ class Keeper(Unkept):
         As for :func:`interval`.
     errors : {"warn", "raise"}
         What a checkpoint that cannot be written does to the run.
+    ranks : Alone or Ranks
+        Who runs this together: all read, the first one writes, and whether it is time they
+        agree on every LOSS_EVERY iterations.
 
     Raises
     ------
@@ -100,9 +104,11 @@ class Keeper(Unkept):
         to, and a file that is no whole checkpoint.
     """
 
-    def __init__(self, path: Path, every: int | str, errors: str) -> None:
+    def __init__(
+        self, path: Path, every: int | str, errors: str, ranks: Alone | None = None
+    ) -> None:
         self.every_iterations, self.every_seconds = interval(every)
-        self.path, self.errors = path.resolve(), errors
+        self.path, self.errors, self.ranks = path.resolve(), errors, ranks or Alone()
         folder = self.path.parent
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise ValueError(f"checkpoint must be in a folder that can be written to; got {path}.")
@@ -125,15 +131,20 @@ class Keeper(Unkept):
         Raises
         ------
         ValueError
-            That names what differs.
+            That names what differs; or if not all ranks see the same checkpoint.
         """
+        seen = self.ranks.collect(None if self.saved is None else _done(self.saved))
+        if any(done != seen[0] for done in seen):
+            raise ValueError(
+                f"checkpoint must be in a folder that all ranks see; {self.path} is not the same "
+                "file for all of them."
+            )
         self.about = {"identity": dict(identity), "environment": dict(environment)}
         if self.saved is None:
             return
         try:
             other, changed = (_differences(self.saved[k], self.about[k]) for k in self.about)
-            n_iter = self.saved["run"]["progress"]["n_iter"]
-            self.n_iter = whole_number(n_iter, UNLIMITED, "n_iter")
+            self.n_iter = whole_number(_done(self.saved), UNLIMITED, "n_iter")
             self.finished = self.saved["finished"] is True
         except MISFIT as error:
             raise self._misfit(error) from error
@@ -185,29 +196,38 @@ class Keeper(Unkept):
             If that fails and `errors` is "raise".
         """
         run = parts_state(self.parts)
-        try:
-            checkpoint.write(self.path, self.about | {"finished": finished, "run": run})
-        except OSError as error:
+        failure = None
+        if self.ranks.rank == 0:
+            try:
+                checkpoint.write(self.path, self.about | {"finished": finished, "run": run})
+            except OSError as error:
+                failure = error
+        failure = self.ranks.agree(failure)
+        if failure is not None:
             said = (
-                f"checkpoint {self.path} could not be written ({error}); what it held before "
+                f"checkpoint {self.path} could not be written ({failure}); what it held before "
                 "is untouched"
             )
             if self.errors == "raise":
-                raise OSError(f"{said}.") from error
+                raise OSError(f"{said}.") from failure
             warnings.warn(f"{said}, and the fit goes on.", stacklevel=2)
         self.n_iter, self.last = run["progress"]["n_iter"], time.monotonic()
 
     def between(self, n_iter: int) -> None:
         """Write if it is time to, or if a signal has come, which is then let through."""
-        if self.pending is not None:
+        if self.ranks.size > 1 and n_iter % LOSS_EVERY:
+            return
+        stopped = self.pending is not None
+        due = (
+            stopped
+            or n_iter - self.n_iter >= self.every_iterations
+            or time.monotonic() - self.last >= self.every_seconds
+        )
+        if any(self.ranks.collect(due)):
             self.write(finished=False)
+        if stopped:
             self._let_through()
             self.__enter__()
-        elif (
-            n_iter - self.n_iter >= self.every_iterations
-            or time.monotonic() - self.last >= self.every_seconds
-        ):
-            self.write(finished=False)
 
     def __enter__(self) -> None:
         self.owner = os.getpid()
@@ -242,6 +262,14 @@ class Keeper(Unkept):
             handlers[number](number, frame)
         else:
             signal.raise_signal(number)
+
+
+def _done(saved: Any) -> Any:
+    """The iterations that a tree speaks of, where it does."""
+    try:
+        return saved["run"]["progress"]["n_iter"]
+    except MISFIT:
+        return None
 
 
 def _differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

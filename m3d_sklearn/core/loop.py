@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from m3d_sklearn.core.devices import fused_optimizer, is_accelerator
+from m3d_sklearn.core.distributed import ALONE, Share
 from m3d_sklearn.core.keeper import Unkept
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
@@ -87,7 +88,9 @@ def rate_factor(schedule: str, done: float) -> float:
 
 def goes_on(progress: Progress, recipe: Recipe) -> bool:
     """Whether the budget holds another iteration; says in `progress` how much of it is spent."""
-    spent = 0.0 if recipe.max_time is None else progress.seconds() / recipe.max_time
+    spent = 0.0
+    if recipe.max_time is not None:
+        spent = progress.share.ranks.agree(progress.seconds() / recipe.max_time)
     if progress.n_iter >= recipe.max_iter or spent >= 1:
         return False
     progress.done = max(progress.n_iter / recipe.max_iter, spent)
@@ -103,6 +106,7 @@ def condense(
     stream: Stream,
     watch: Callable[[Progress], bool] | None = None,
     keeper: Unkept | None = None,
+    share: Share = ALONE,
 ) -> Outcome:
     """Optimise the stored rows.
 
@@ -119,6 +123,8 @@ def condense(
         Called after every iteration with the :class:`Progress`; True stops the run.
     keeper : Keeper, optional
         Of the run's checkpoints: where it has one, the run goes on from there.
+    share : Share, default=ALONE
+        Of the classes, where several processes run this together.
 
     Returns
     -------
@@ -133,9 +139,11 @@ def condense(
     rows = start.clone()
     rows.grad = torch.zeros_like(rows)
     optimizer = make_optimizer(rows, recipe)
-    gradient = Gradient(pools, recipe, objective, stream)
-    progress, plateau, keeper = Progress(rows), Plateau(recipe), keeper or Unkept()
-    parts = {"progress": progress, "optimizer": StatefulOptimizer(optimizer), "plateau": plateau}
+    pools.only(share.own)
+    gradient = Gradient(pools, recipe, objective, stream, share.own)
+    progress, plateau, keeper = Progress(rows, share=share), Plateau(recipe), keeper or Unkept()
+    moments = StatefulOptimizer(optimizer, share)
+    parts = {"progress": progress, "optimizer": moments, "plateau": plateau}
     if keeper.restore(parts | {"stream": stream, "pools": pools, "networks": networks}):
         return _outcome(progress)
     check_every = CHECK_EVERY if is_accelerator(rows.device) else LOSS_EVERY
@@ -151,8 +159,10 @@ def condense(
         optimizer.step()
         pools.scale.clamp_(rows)
         progress.n_iter += 1
+        if share.steady:
+            progress.gather()
         if look:
-            progress.losses.append(losses.mean())
+            progress.losses.append(share.mean(losses))
             if progress.n_iter % check_every < LOSS_EVERY:
                 progress.check()
 
@@ -163,10 +173,14 @@ def condense(
             try:
                 over |= watch is not None and watch(progress)
             except KeyboardInterrupt:
-                keeper.write(finished=over)
+                if share.ranks.size == 1:  # else the others would have to write with it
+                    keeper.write(finished=over)
                 raise
+            if share.steady:
+                over = share.ranks.agree(over)
             if not over:
                 keeper.between(progress.n_iter)
+        progress.gather()
         progress.check()
         keeper.write(finished=True)
     return _outcome(progress)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from m3d_sklearn.core.distributed import ALONE, Share
 from m3d_sklearn.core.recipe import LOSS_EVERY, UNLIMITED
 from m3d_sklearn.core.state import put_, whole_number
 
@@ -23,13 +24,15 @@ class Progress:
     Attributes
     ----------
     rows : Tensor
-        The stored rows, in units.
+        The stored rows, in units; of other ranks' classes as they were last gathered.
     n_iter : int
         Iterations done.
     done : float
         Fraction of the run that is over, by iterations or by time, whichever is more.
     losses : list of Tensor
         Mean over classes of the whole loss, every LOSS_EVERY iterations from the first.
+    share : Share
+        Which of the rows each process moves.
     """
 
     rows: Tensor
@@ -37,6 +40,11 @@ class Progress:
     done: float = 0.0
     losses: list[Tensor] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
+    share: Share = ALONE
+
+    def gather(self) -> None:
+        """Get the rows of all ranks; every one of them has to call."""
+        self.share.gather_(self.rows)
 
     def seconds(self) -> float:
         return time.perf_counter() - self.started
@@ -63,13 +71,14 @@ class Progress:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Rows, iterations, losses, and the seconds spent.
+        """Rows of all ranks, iterations, losses, and the seconds spent.
 
         Raises
         ------
         FloatingPointError
             If rows or loss are not finite, so that a checkpoint never holds such.
         """
+        self.gather()
         self.check()
         losses = torch.stack(self.losses) if self.losses else self.rows.new_zeros(0)
         return {

@@ -88,6 +88,9 @@ class ClassPools:
         self._shuffled = self.members.clone()
         self._used = list(self.sizes)  # so that the first draw shuffles
 
+    def only(self, classes: slice) -> None:
+        """Say whose rows will be taken, of those that are drawn; the draws stay the same."""
+
     @property
     def place(self) -> torch.device:
         """Where row numbers are kept."""

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from m3d_sklearn.core.distributed import Share
+
 __all__ = [
     "Stateful",
     "StatefulOptimizer",
@@ -92,15 +94,26 @@ def _tensors_of(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
 
 
 class StatefulOptimizer:
-    """An optimiser's state as a tree, whatever of torch's own holds besides."""
+    """An optimiser's state as a tree, whatever of torch's own holds besides.
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer = optimizer
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+    share : Share, optional
+        Of the stored rows, where these are what is optimised: the tree is then of all ranks.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, share: Share | None = None) -> None:
+        self.optimizer, self.share = optimizer, share
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def state_dict(self) -> dict[str, Any]:
         """What is kept of each parameter: nothing before its first step."""
         kept = [self.optimizer.state.get(parameter, {}) for parameter in self.parameters]
+        if self.share is not None:
+            for moment in (t for own in kept for t in own.values() if isinstance(t, Tensor)):
+                if moment.ndim:
+                    self.share.gather_(moment)
         tensors = [{k: v for k, v in own.items() if isinstance(v, Tensor)} for own in kept]
         return {"parameters": tensors}
 

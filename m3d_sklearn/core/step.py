@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from m3d_sklearn.core import augmentation, formation
 from m3d_sklearn.core.augmentation import Draw
 from m3d_sklearn.core.devices import is_accelerator, out_of_memory, upload, working_memory
+from m3d_sklearn.core.distributed import ALONE
 from m3d_sklearn.core.gpu.graphs import Graphs
 from m3d_sklearn.core.networks import Effort, draws_nothing
 from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
@@ -114,9 +115,9 @@ class Part(NamedTuple):
 
 
 def split_classes(
-    pools: ClassPools, recipe: Recipe, memory: float, device: torch.device
+    pools: ClassPools, recipe: Recipe, memory: float, device: torch.device, own: slice = ALONE.own
 ) -> list[Part]:
-    """Share out the classes, so that a part's activations take about `memory` bytes.
+    """Divide a rank's own classes, so that a part's activations take about `memory` bytes.
 
     A class is never divided; where one alone takes more, its images go through the network
     in turn. The estimate is of the widest network here. On a CPU `memory` is fixed, so
@@ -129,18 +130,21 @@ def split_classes(
     rows = max(1, int(memory / image)) if is_accelerator(device) else None
     effort = Effort(recipe.precision, rows)
     parts: list[Part] = []
-    first, spent = 0, 0.0
+    classes = range(len(recipe.counts))[own]
+    first, spent = classes.start, 0.0
 
     def close(last: int) -> None:
         parts.append(Part(slice(first, last), *(slice(s[first], s[last]) for s in starts), effort))
 
-    for c, (n, m) in enumerate(zip(real, decoded, strict=True)):
-        need = (n + m) * image + (n + m) ** 2 * BYTES_PER_PAIR
+    for c in classes:
+        together = real[c] + decoded[c]
+        need = together * image + together**2 * BYTES_PER_PAIR
         if c > first and spent + need > memory:
             close(c)
             first, spent = c, 0.0
         spent += need
-    close(len(real))
+    if first < classes.stop:
+        close(classes.stop)
     return parts
 
 
@@ -170,12 +174,18 @@ def make_batch(
 
 
 class Gradient:
-    """Loss and gradient of the stored rows, part by part, in the memory there is."""
+    """Loss and gradient of own classes' stored rows, part by part, in the memory there is."""
 
     def __init__(
-        self, pools: ClassPools, recipe: Recipe, objective: Objective, stream: Stream
+        self,
+        pools: ClassPools,
+        recipe: Recipe,
+        objective: Objective,
+        stream: Stream,
+        own: slice = ALONE.own,
     ) -> None:
         self.pools, self.recipe, self.objective, self.stream = pools, recipe, objective, stream
+        self.own = own
         self.device = pools.rows.device
         # Small classes without augmentation give the same real rows every time.
         self.fixed_real = not recipe.policy and max(pools.sizes) <= recipe.batch_real
@@ -184,12 +194,14 @@ class Gradient:
         self.alike = self.alike and isinstance(pools.rows, Tensor)
         self.graphs = Graphs(self.device)
         self.memory = working_memory(self.device)
-        self.parts = split_classes(pools, recipe, self.memory, self.device)
+        self.parts = split_classes(pools, recipe, self.memory, self.device, own)
 
     def __call__(
         self, rows: Tensor, network: nn.Module, drawn: StepDraw, *, whole: bool, new_network: bool
     ) -> Tensor:
-        """Fill ``rows.grad`` and give the loss of each class; less memory is tried if need be."""
+        """Fill ``rows.grad`` and give each class's loss; less memory is tried if need be."""
+        if not self.parts:
+            return rows.new_zeros(0)
         same_real = self.fixed_real and not new_network
         while True:
             try:
@@ -237,7 +249,7 @@ class Gradient:
         before = self.parts
         while self.parts == before:
             self.memory /= 2
-            self.parts = split_classes(self.pools, self.recipe, self.memory, self.device)
+            self.parts = split_classes(self.pools, self.recipe, self.memory, self.device, self.own)
             if self.memory < 1:
                 return False
         return True

@@ -18,6 +18,7 @@ from torch import nn
 
 from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.core import augmentation, loop
+from m3d_sklearn.core.distributed import ALONE
 from m3d_sklearn.core.kernels import make_kernel
 from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.networks import MLP
@@ -313,7 +314,8 @@ def test_a_tiny_max_time_gives_the_start():
 
 
 def test_time_drives_the_rate_where_it_is_shorter():
-    progress = SimpleNamespace(seconds=iter([0.0, 4.0, 5.0, 10.0]).__next__, n_iter=0)
+    seconds = iter([0.0, 4.0, 5.0, 10.0]).__next__
+    progress = SimpleNamespace(seconds=seconds, n_iter=0, share=ALONE)
     recipe, done = recipe_of(COUNTS, max_iter=4, max_time=10.0), []
     while loop.goes_on(progress, recipe):
         done.append(progress.done)

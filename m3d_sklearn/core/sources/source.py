@@ -17,7 +17,8 @@ class NetworkSource(Protocol):
 
     For checkpoints it is also :class:`~m3d_sklearn.core.state.Stateful`: its state is all that
     the networks to come depend on, but for the run's stream and progress. A source without
-    the pair runs, and refuses `checkpoint`.
+    the pair runs, and refuses `checkpoint`. One that reads the rows of ``progress`` says so by
+    a true ``sees_rows``: processes that share the classes then exchange them every iteration.
     """
 
     def __call__(self, progress: Progress) -> tuple[nn.Module, bool]: ...

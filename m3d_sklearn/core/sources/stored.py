@@ -38,6 +38,8 @@ class NetworksOfStoredRows:
         After each step; 0 leaves the networks random.
     """
 
+    sees_rows = True
+
     def __init__(
         self,
         fresh: FreshNetworks,

@@ -206,7 +206,7 @@ def check_parameters(estimator: Any) -> None:
 
 
 def check_soft_labels(values: Any, n_rows: int, n_classes: int) -> np.ndarray:
-    """Check a distribution over the classes for each row to train on, and give them as an array.
+    """Check a distribution over the classes for each row to train on, and give them in float32.
 
     Raises
     ------
@@ -226,7 +226,7 @@ def check_soft_labels(values: Any, n_rows: int, n_classes: int) -> np.ndarray:
             "soft_labels must be 0 or more and sum to 1 along each row; row "
             f"{row} has the least value {found[row].min()} and the sum {sums[row]}."
         )
-    return found
+    return found.astype(np.float32)
 
 
 def input_attributes(data: TrainingData) -> dict[str, Any]:

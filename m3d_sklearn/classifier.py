@@ -207,7 +207,6 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         targets = None
         if soft_labels is not None:
             targets = validation.check_soft_labels(soft_labels, n, len(data.classes))
-            targets = targets.astype(np.float32)
         recipe, epochs = make_recipe(
             shape,
             n,

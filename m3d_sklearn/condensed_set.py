@@ -50,7 +50,7 @@ class CondensedSet:
         Hash of the training data.
     versions : dict of str
         Package versions at the time of making.
-    soft_labels : ndarray of shape (sum(ipc)·factor², n_classes) or None
+    soft_labels : ndarray of float32, shape (sum(ipc)·factor², n_classes), or None
         Distributions over `classes` beside the hard `y`, one for each row of :meth:`decode`
         and in that order. Networks here are trained on them where a set has them;
         ``dataclasses.replace(condensed, soft_labels=None)`` is the set without.

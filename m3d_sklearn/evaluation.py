@@ -181,7 +181,7 @@ def evaluate(
     test_rows, test_labels = held_out(condensed, X_test, y_test)
     rows, labels = condensed.to_torch()
     if condensed.soft_labels is not None:
-        labels = torch.from_numpy(condensed.soft_labels).to(rows.dtype)
+        labels = torch.from_numpy(condensed.soft_labels)
     rows, labels = rows.to(place), labels.to(place)
     recipe, epochs = make_recipe(
         shape,

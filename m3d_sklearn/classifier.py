@@ -204,7 +204,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             self, X, y, image_shape=self.image_shape, channel_axis=self.channel_axis
         )
         shape, n = data.layout.canonical_shape, len(data.rows)
-        targets = None
+        targets = data.labels
         if soft_labels is not None:
             targets = validation.check_soft_labels(soft_labels, n, len(data.classes))
         recipe, epochs = make_recipe(
@@ -226,7 +226,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         check_outputs(module, shape, len(data.classes), device)
         units = data.units
         rows, scale = held_or_read(data.rows, units, device)
-        labels = torch.from_numpy(data.labels if targets is None else targets).to(device)
+        labels = torch.from_numpy(targets).to(device)
         with tqdm(total=epochs, disable=not self.verbose, desc=type(self).__name__) as bar:
 
             def advance(epoch: int, losses: torch.Tensor) -> bool:

@@ -41,6 +41,7 @@ __all__ = [
     "TrainingData",
     "check_new_rows",
     "check_parameters",
+    "check_soft_labels",
     "check_training_data",
     "fit_context",
     "input_attributes",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 fit_context = _fit_context
+SUM_TOLERANCE = 1e-3  # of distributions, which may be in half precision
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,30 @@ def check_parameters(estimator: Any) -> None:
     ValueError
     """
     estimator._validate_params()
+
+
+def check_soft_labels(values: Any, n_rows: int, n_classes: int) -> np.ndarray:
+    """Check a distribution over the classes for each row to train on, and give them in float32.
+
+    Raises
+    ------
+    ValueError
+    """
+    found = np.asarray(to_numpy(values))
+    if found.dtype.kind != "f" or found.shape != (n_rows, n_classes):
+        raise ValueError(
+            f"soft_labels must be floats of shape ({n_rows}, {n_classes}), a row for each decoded "
+            f"row and a column for each class; got {found.dtype} of shape {found.shape}."
+        )
+    sums = found.sum(1, dtype=np.float64)
+    wrong = ~((found >= 0).all(1) & (np.abs(sums - 1) <= SUM_TOLERANCE))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            "soft_labels must be 0 or more and sum to 1 along each row; row "
+            f"{row} has the least value {found[row].min()} and the sum {sums[row]}."
+        )
+    return found.astype(np.float32)
 
 
 def input_attributes(data: TrainingData) -> dict[str, Any]:

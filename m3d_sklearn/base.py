@@ -67,6 +67,8 @@ class Result:
     factor : int
     attributes : dict
         Further fitted attributes.
+    soft_labels : ndarray or None
+        Of the decoded rows, where the method was asked for them.
     """
 
     values: np.ndarray
@@ -74,6 +76,7 @@ class Result:
     params: dict[str, Any]
     factor: int = 1
     attributes: dict[str, Any] = field(default_factory=dict)
+    soft_labels: np.ndarray | None = None
 
 
 class _TransformWithoutRows:
@@ -190,6 +193,7 @@ class BaseCondenser(
             random_state=self.random_state if isinstance(self.random_state, Integral) else None,
             fingerprint=fingerprint_of(data.rows, data.labels),
             versions=versions(),
+            soft_labels=result.soft_labels,
         )
         decoded = np.array(_flat_units(condensed.units, _decoded_rows(condensed)))
         spread = mean_squared_distance(

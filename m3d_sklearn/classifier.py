@@ -176,7 +176,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     @validation.fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> NetworkClassifier:
+    def fit(self, X: Any, y: Any = None, soft_labels: Any = None) -> NetworkClassifier:
         """Train a fresh network.
 
         Parameters
@@ -186,6 +186,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             batch where they take more than 256 MB (on a GPU half of its memory).
         y : array-like of shape (n,)
             None takes a data set's own.
+        soft_labels : array-like of shape (n, n_classes), default=None
+            Distributions over the classes, in the order of `classes_`, to train on in the
+            place of y: ``fit(*condensed.decode(), soft_labels=condensed.soft_labels)``.
 
         Returns
         -------
@@ -201,6 +204,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             self, X, y, image_shape=self.image_shape, channel_axis=self.channel_axis
         )
         shape, n = data.layout.canonical_shape, len(data.rows)
+        targets = data.labels
+        if soft_labels is not None:
+            targets = validation.check_soft_labels(soft_labels, n, len(data.classes))
         recipe, epochs = make_recipe(
             shape,
             n,
@@ -220,7 +226,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         check_outputs(module, shape, len(data.classes), device)
         units = data.units
         rows, scale = held_or_read(data.rows, units, device)
-        labels = torch.from_numpy(data.labels).to(device)
+        labels = torch.from_numpy(targets).to(device)
         with tqdm(total=epochs, disable=not self.verbose, desc=type(self).__name__) as bar:
 
             def advance(epoch: int, losses: torch.Tensor) -> bool:

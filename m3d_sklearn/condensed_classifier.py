@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_is_fitted, check_memory, has_fit_parameter
 
 from m3d_sklearn import _validation as validation
 from m3d_sklearn._validation import HasMethods
@@ -51,7 +51,8 @@ class CondensedClassifier(
         Cloned before use. None is ``M3DCondenser()``.
     estimator : classifier, default=None
         Cloned before use. Images are flattened for it unless it takes them as they are.
-        None is ``NetworkClassifier()``.
+        None is ``NetworkClassifier()``. One whose ``fit`` takes `soft_labels`, as that
+        does, gets the set's where it has them.
     memory : str or joblib.Memory, default=None
         Caches fitted condensers, so that a grid over the estimator's parameters condenses
         each fold once. Results stay the same; time falls. Give the condenser a
@@ -130,7 +131,10 @@ class CondensedClassifier(
             condenser = fit_condenser(condenser, X, y, watched)
         check_condenser(condenser)
         X_c, y_c = condenser.transform()
-        estimator.fit(_for_estimator(estimator, X_c), y_c)
+        soft, more = condenser.condensed_.soft_labels, {}
+        if soft is not None and has_fit_parameter(estimator, "soft_labels"):
+            more = {"soft_labels": soft}
+        estimator.fit(_for_estimator(estimator, X_c), y_c, **more)
         self.condenser_, self.estimator_ = condenser, estimator
         self.classes_ = condenser.classes_
         validation.adopt_attributes(self, condenser)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from m3d_sklearn import storage
+from m3d_sklearn._validation import check_soft_labels
 from m3d_sklearn.core import formation
 from m3d_sklearn.layout import Layout, Target, Units
 
@@ -49,6 +50,15 @@ class CondensedSet:
         Hash of the training data.
     versions : dict of str
         Package versions at the time of making.
+    soft_labels : ndarray of float32, shape (sum(ipc)·factor², n_classes), or None
+        Distributions over `classes` beside the hard `y`, one for each row of :meth:`decode`
+        and in that order. Networks here are trained on them where a set has them;
+        ``dataclasses.replace(condensed, soft_labels=None)`` is the set without.
+
+    Raises
+    ------
+    ValueError
+        If `soft_labels` have another shape, a value below 0, or a row that does not sum to 1.
 
     Examples
     --------
@@ -74,6 +84,13 @@ class CondensedSet:
     random_state: int | None = None
     fingerprint: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    soft_labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.soft_labels is not None:
+            n_decoded = len(self) * self.factor**2
+            checked = check_soft_labels(self.soft_labels, n_decoded, len(self.classes))
+            object.__setattr__(self, "soft_labels", checked)
 
     def __iter__(self) -> Iterator[Any]:
         yield self.X
@@ -87,7 +104,7 @@ class CondensedSet:
         return (
             f"<CondensedSet by {self.method or 'hand'}: {len(self.classes)} classes, "
             f"{len(self)} stored rows of shape {self.layout.sample_shape}{mosaic}, "
-            f"{self.layout.output_dtype}>"
+            f"{self.layout.output_dtype}{'' if self.soft_labels is None else ', soft labels'}>"
         )
 
     @property

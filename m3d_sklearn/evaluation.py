@@ -128,7 +128,8 @@ def evaluate(
     Parameters
     ----------
     condensed : CondensedSet or (X, y)
-        Mosaics are decoded. Rows are normalised by the statistics of the data the set was
+        Mosaics are decoded, and a set's soft labels, where it has them, are what is trained on.
+        Rows are normalised by the statistics of the data the set was
         made from, for a bare pair by its own.
     X_test, y_test : array-like
         Held-out rows in the layout of the set.
@@ -182,6 +183,8 @@ def evaluate(
     shape = condensed.layout.canonical_shape
     test_rows, test_labels = held_out(condensed, X_test, y_test)
     rows, labels = condensed.to_torch()
+    if condensed.soft_labels is not None:
+        labels = torch.from_numpy(condensed.soft_labels)
     rows, labels = rows.to(place), labels.to(place)
     recipe, epochs = make_recipe(
         shape,

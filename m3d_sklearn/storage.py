@@ -44,7 +44,7 @@ DAMAGE = (
     zlib.error,
 )
 UNITS = ("shift", "width", "low", "high", "mean", "std")
-ARRAYS = ("X", "labels", "classes", "about", *(f"units_{name}" for name in UNITS))
+ARRAYS = ("X", "labels", "soft_labels", "classes", "about", *(f"units_{name}" for name in UNITS))
 
 
 def save(condensed: CondensedSet, path: str | Path) -> Path:
@@ -73,6 +73,8 @@ def save(condensed: CondensedSet, path: str | Path) -> Path:
         "about": np.array(json.dumps(about)),
     }
     arrays |= {f"units_{name}": getattr(condensed.units, name) for name in UNITS}
+    if condensed.soft_labels is not None:
+        arrays["soft_labels"] = condensed.soft_labels
     # Written beside and moved into place: an earlier file stays whole until this one is.
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -141,6 +143,7 @@ def _assemble(
         random_state=about["random_state"],
         fingerprint=str(about["fingerprint"]),
         versions=dict(about["versions"]),
+        soft_labels=arrays.get("soft_labels"),
     )
 
 

@@ -229,6 +229,8 @@ KERNELS: list[Bad] = [
     ("pool", "many", "got 'many'"),
     ("calibration", -0.1, "got -0.1"),
     ("calibration", "some", "got 'some'"),
+    ("soft_labels", "yes", "got 'yes'"),
+    ("soft_labels", True, "pool above 0; got pool='auto', which comes to 0 here"),
     ("bandwidth", ["wide"], "got .*wide"),
 ]
 MATCHING: list[Bad] = [

@@ -408,3 +408,27 @@ def test_a_bar_is_shown_on_request_and_changes_nothing(capfd):
     assert "NetworkClassifier" in err
     assert "3/3" in err
     np.testing.assert_array_equal(shown, silent)
+
+
+# Soft labels
+
+
+def test_certain_soft_labels_give_what_labels_give():
+    X, y = images(30, classes=3)
+    hard = quick().fit(X, y)
+    soft = quick().fit(X, y, soft_labels=np.eye(3)[y])
+    np.testing.assert_allclose(soft.predict_proba(X), hard.predict_proba(X), atol=1e-5)
+
+
+def test_soft_labels_are_what_is_learnt_whatever_y_says():
+    X = np.eye(4)[np.arange(40) % 4]
+    soft = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.0, 1.0]])
+    classifier = NetworkClassifier(max_iter=200, random_state=0, weight_decay=0)
+    classifier.fit(X, np.arange(40) % 2, soft_labels=soft[np.arange(40) % 4])
+    np.testing.assert_allclose(classifier.predict_proba(np.eye(4)), soft, atol=0.02)
+
+
+def test_soft_labels_of_other_rows_are_refused():
+    X, y = images(6)
+    with pytest.raises(ValueError, match=r"soft_labels must be floats of shape \(6, 2\)"):
+        quick().fit(X, y, soft_labels=np.eye(2))

@@ -328,6 +328,11 @@ def seen_condensations(estimator: Any, X: Any, y: Any) -> Any:
     return counter.call_count
 
 
+def seen_soft_labels(estimator: Any, X: Any, y: Any) -> Any:
+    """Whether the set has soft labels."""
+    return estimator.fit(X, y).condensed_.soft_labels is not None
+
+
 def seen_writes(estimator: Any, X: Any, y: Any) -> Any:
     """Checkpoints written by one fit."""
     with mock.patch.object(checkpoint, "write") as writer:
@@ -459,6 +464,7 @@ CHANGES: dict[type, dict[str, Change]] = {
         "push_every": Change(2),
         "training_steps": Change(0),
         "calibration": Change(1.0),
+        "soft_labels": Change(True, see=seen_soft_labels, expected=(False, True)),
     }
     | DEVICE
     | VERBOSE,
@@ -468,6 +474,12 @@ CHANGES: dict[type, dict[str, Change]] = {
         "bandwidth": Change(1.0),
         "pool": Change(2, {"iterations_per_network": 1, "max_iter": 40}),
         "calibration": Change(1.0),
+        "soft_labels": Change(
+            True,
+            {"pool": 1, "iterations_per_network": 1, "max_iter": 10, "batch_real": 30},
+            see=seen_soft_labels,
+            expected=(False, True),
+        ),
     }
     | DEVICE
     | VERBOSE,

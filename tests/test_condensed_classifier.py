@@ -71,6 +71,19 @@ def test_mosaics_are_decoded_before_training():
     assert classifier.estimator_.n_samples_fit_ == 24
 
 
+def test_an_estimator_that_takes_soft_labels_gets_them():
+    X, y = iris()
+    taught = quick(pool=1, iterations_per_network=1, max_iter=20, soft_labels=True)
+    network = NetworkClassifier(max_iter=3, random_state=0)
+    classifier = CondensedClassifier(taught, network).fit(X, y)
+    soft = classifier.condenser_.condensed_.soft_labels
+    by_hand = clone(network).fit(*classifier.condenser_.transform(), soft_labels=soft)
+    np.testing.assert_array_equal(classifier.predict_proba(X), by_hand.predict_proba(X))
+    plain = CondensedClassifier(taught, GaussianNB()).fit(X, y)
+    by_hand = GaussianNB().fit(*plain.condenser_.transform())
+    np.testing.assert_array_equal(plain.predict_proba(X), by_hand.predict_proba(X))
+
+
 def test_the_parts_given_are_left_unfitted():
     X, y = iris()
     condenser, estimator = quick(), LogisticRegression()

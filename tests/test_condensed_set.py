@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
@@ -139,6 +140,41 @@ def test_decoding_ragged_mosaics_repeats_each_label_for_its_own_cells():
     X, y = images(40)
     condensed = M3DCondenser(ipc={0: 1, 1: 3}, factor=2, max_iter=0).fit(X, y).condensed_
     assert condensed.decode()[1].tolist() == [0] * 4 + [1] * 12
+
+
+# Soft labels
+
+
+def test_soft_labels_are_beside_the_hard_ones():
+    numbers = np.random.default_rng(0).dirichlet([1, 1], 8)
+    soft = replace(chessboard(), soft_labels=numbers)
+    assert repr(soft).endswith("uint8, soft labels>")
+    assert soft.soft_labels.dtype == np.float32
+    np.testing.assert_allclose(soft.soft_labels, numbers, rtol=1e-6)
+    _, y = soft
+    assert y.tolist() == ["left", "right"]
+    assert replace(soft, soft_labels=None).soft_labels is None
+    copied = pickle.loads(pickle.dumps(soft))
+    np.testing.assert_array_equal(copied.soft_labels, soft.soft_labels)
+
+
+@pytest.mark.parametrize(
+    ("soft", "match"),
+    [
+        (np.full((2, 2), 0.5), r"shape \(8, 2\).*float64 of shape \(2, 2\)"),
+        (np.full((8, 3), 1 / 3), r"shape \(8, 2\)"),
+        (np.full(8, 1.0), r"shape \(8, 2\)"),
+        (np.ones((8, 2), int), "int64"),
+        (np.full((8, 2), 0.6), r"row 0 has the least value 0.6 and the sum 1.2"),
+        (np.array([[0.5, 0.5]] * 7 + [[-0.5, 1.5]]), r"row 7 has the least value -0.5"),
+        (np.full((8, 2), np.nan), "row 0"),
+        (np.full((8, 2), np.inf), "row 0"),
+    ],
+    ids=["stored rows", "classes", "axes", "integers", "sum", "negative", "NaN", "infinity"],
+)
+def test_soft_labels_that_do_not_fit_are_refused(soft, match):
+    with pytest.raises(ValueError, match=f"soft_labels must be .*{match}"):
+        replace(chessboard(), soft_labels=soft)
 
 
 # Tensors

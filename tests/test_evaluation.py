@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -306,3 +307,21 @@ def test_something_else_than_a_set_is_refused(condensed):
     X, y = iris()
     with pytest.raises(TypeError, match=r"CondensedSet or a pair \(X, y\)"):
         quick(condensed, X, y)
+
+
+# Soft labels
+
+
+def test_networks_are_trained_on_a_sets_soft_labels():
+    X, y = digits(3, 12)
+    start = M3DCondenser(2, factor=2, max_iter=0, random_state=0).fit(X, y).condensed_
+    hard = np.eye(3)[np.repeat(start.labels, 4)]
+    settings = {"network": NARROW, "max_iter": 20}
+    scores = [
+        quick(replace(start, soft_labels=labels), X, y, **settings).scores
+        for labels in (None, hard, hard[:, [1, 2, 0]])
+    ]
+    np.testing.assert_array_equal(scores[1], scores[0])
+    # What is taught as the next class is taken for it.
+    turned = quick(replace(start, soft_labels=hard[:, [2, 0, 1]]), X, (y + 1) % 3, **settings)
+    assert turned.mean > 0.5 > scores[2].mean()

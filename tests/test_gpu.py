@@ -173,11 +173,14 @@ def test_recorded_steps_are_the_plain_ones(counts, monkeypatch):
     torch.testing.assert_close(*rows, rtol=0, atol=1e-9)
 
 
-def test_recorded_training_is_the_plain_one(monkeypatch):
+@pytest.mark.parametrize("soft", [False, True])
+def test_recorded_training_is_the_plain_one(soft, monkeypatch):
     protocol = PROTOCOLS["m3d"]
     recipe = TrainingRecipe(20, 8, policy=protocol.policies[1], cutmix=protocol.cutmix)
     rows = torch.randn(20, *SHAPE, device=CUDA, dtype=torch.float64)
     labels = torch.arange(20, device=CUDA) % 4
+    if soft:
+        labels = torch.rand(20, 4, device=CUDA, dtype=torch.float64).softmax(1)
     found = []
     for able in (True, False):
         monkeypatch.setattr("m3d_sklearn.core.gpu.graphs.records", lambda d, able=able: able)

@@ -55,15 +55,18 @@ def stopped_at(n_iter, estimator, X, y):
 
 def assert_same_fit(one, other):
     np.testing.assert_array_equal(np.asarray(one.condensed_.X), np.asarray(other.condensed_.X))
+    np.testing.assert_array_equal(one.condensed_.soft_labels, other.condensed_.soft_labels)
     np.testing.assert_array_equal(one.loss_curve_, other.loss_curve_)
     assert one.n_iter_ == other.n_iter_
 
 
+TAUGHT = {"pool": 1, "iterations_per_network": 1, "max_iter": 24, "soft_labels": True}
 RUNS = {
     "a table": (M3DCondenser, iris, {}),
     "images": (M3DCondenser, digits, {"batch_real": 5}),
     "all real rows every time": (M3DCondenser, digits, {"batch_real": 50}),
     "pool": (M3DCondenser, digits, {"pool": 2, "iterations_per_network": 2, "batch_real": 5}),
+    "pool, soft labels": (M3DCondenser, digits, TAUGHT),
     "pool of MLPs": (
         M3DCondenser,
         digits,
@@ -84,7 +87,11 @@ RUNS = {
     "DSA, published": (DSACondenser, colour, {"preset": "paper", "iterations_per_network": 3}),
     "CAFE": (CAFECondenser, digits, {"batch_real": 5}),
     "CAFE+DSA": (CAFECondenser, colour, {"augmentation": "auto", "preset": "paper"}),
-    "IDM": (IDMCondenser, digits, {"push_every": 4, "queue_size": 5, "batch_real": 5}),
+    "IDM": (
+        IDMCondenser,
+        digits,
+        {"push_every": 4, "queue_size": 5, "batch_real": 5, "soft_labels": True},
+    ),
     "IDM, a full queue": (IDMCondenser, iris, {"push_every": 2, "queue_size": 3}),
 }
 
@@ -117,6 +124,18 @@ def test_a_finished_run_gives_its_result_at_once(tmp_path):
         again = quick(checkpoint=tmp_path / "run.ckpt").fit(X, y)
     assert_same_fit(again, kept)
     assert (tmp_path / "run.ckpt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings"), [(M3DCondenser, TAUGHT), (IDMCondenser, {"soft_labels": True})]
+)
+def test_a_finished_run_gives_its_soft_labels(cls, settings, tmp_path):
+    X, y = digits()
+    kept, again = (
+        quick(cls, **settings, checkpoint=tmp_path / "run.ckpt").fit(X, y) for _ in range(2)
+    )
+    assert kept.condensed_.soft_labels is not None
+    assert_same_fit(again, kept)
 
 
 def test_a_run_that_tol_ended_is_finished(tmp_path):

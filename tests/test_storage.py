@@ -2,6 +2,7 @@ import io
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -51,6 +52,7 @@ def assert_same(one, other):
     assert one.layout == other.layout
     for name in ("shift", "width", "low", "high", "mean", "std"):
         np.testing.assert_array_equal(getattr(one.units, name), getattr(other.units, name))
+    np.testing.assert_array_equal(one.soft_labels, other.soft_labels)
     for name in ("target", "factor", "method", "random_state", "fingerprint", "versions"):
         assert getattr(one, name) == getattr(other, name), name
     assert plain(one.params) == plain(other.params)
@@ -84,6 +86,22 @@ def test_mosaics_survive_and_decode_to_the_same(tmp_path, example):
     assert_same(example, loaded)
     assert loaded.factor == 2
     np.testing.assert_array_equal(loaded.decode()[0], example.decode()[0])
+
+
+def test_soft_labels_survive(tmp_path, example):
+    numbers = np.random.default_rng(0).dirichlet([1, 1], 8)
+    soft = replace(example, soft_labels=numbers)
+    loaded = round_trip(soft, tmp_path)
+    assert_same(soft, loaded)
+    assert loaded.soft_labels.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["<f2", ">f4", "<f8"])
+def test_soft_labels_of_any_float_type_are_read(tmp_path, example, dtype):
+    path = example.save(tmp_path / "set.npz")
+    half = np.full((8, 2), 0.5, dtype)
+    loaded = CondensedSet.load(rewritten(path, soft_labels=half))
+    np.testing.assert_array_equal(loaded.soft_labels, half)
 
 
 def test_a_table_survives(tmp_path):
@@ -337,8 +355,14 @@ def test_an_entry_left_out_is_noticed(tmp_path, example, name):
         {"labels": np.array([0, 2])},
         {"labels": np.array([0, -1])},
         {"labels": np.array([0.0, 1.0])},
+        {"soft_labels": np.full((2, 2), 0.5)},
+        {"soft_labels": np.full((8, 2), np.nan)},
+        {"soft_labels": np.full((8, 2), "x")},
     ],
-    ids=["width", "rows", "dtype", "label too great", "label too small", "labels of floats"],
+    ids=[
+        *("width", "rows", "dtype", "label too great", "label too small", "labels of floats"),
+        *("soft labels of stored rows", "soft labels of NaN", "soft labels of words"),
+    ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(tmp_path, example, changes):
     refused(rewritten(example.save(tmp_path / "set.npz"), **changes), "damaged")

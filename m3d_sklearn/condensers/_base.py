@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._identity import environment, identity
 from m3d_sklearn.condensers._starts import drawn_rows, given_rows
 from m3d_sklearn.core import augmentation as augmentations
+from m3d_sklearn.core import formation
 from m3d_sklearn.core.devices import PRECISIONS, resolve_precision
 from m3d_sklearn.core.distributed import Share, ranks
 from m3d_sklearn.core.keeper import Keeper, Unkept
@@ -34,6 +37,7 @@ from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import borrowed_global_generators
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe, decoded_counts
 from m3d_sklearn.core.sampling import ClassPools
+from m3d_sklearn.core.soft_labels import soft_labels
 from m3d_sklearn.core.sources import FreshNetworks, NetworkSource
 from m3d_sklearn.core.step import Objective
 from m3d_sklearn.device_rows import cache_bytes
@@ -100,6 +104,9 @@ class MatchingCondenser(BaseCondenser):
     cache: int | str = "auto"
     """Bytes of training rows that stay on the device; a method may make it a parameter."""
 
+    soft_labels: bool = False
+    """Whether the source's networks label the result; a method that trains some may make it one."""
+
     def _objective(self, settings: Mapping[str, Any]) -> Objective:
         raise NotImplementedError  # pragma: no cover - a method writes this
 
@@ -164,24 +171,37 @@ class MatchingCondenser(BaseCondenser):
         networks = FreshNetworks(network, shape, len(task.data.classes), every, task.stream)
         _check_features(networks.network, shape, task)
         pools = make_pools(task, self.cache)
-        if given is None:
-            start = drawn_rows(init, pools, recipe, task.stream)
-        else:
-            start = given.to(task.device)
+        start = drawn_rows(init, pools, recipe, task.stream) if given is None else given
         rows = sum(pools.batch_counts(recipe.batch_real)) + 3 * sum(decoded_counts(recipe))
         networks.expect(recipe.max_iter * rows, recipe.max_time)
         objective = self._objective(settings)
         source = self._source(networks, task, pools, settings, rows)
         share = self._share(recipe, pools, source)
-        run = _Run(task, recipe, self._resolved_params(task, network, settings, recipe))
+        label = partial(soft_labels, source, scale=pools.scale) if self.soft_labels else None
+        run = _Run(task, recipe, self._resolved_params(task, network, settings, recipe), label)
         if isinstance(keeper, Keeper):
             about = identity(type(self).__name__, run.params, task, networks.network, given)
             keeper.open(about, environment())
         with watching(*self._watchers(run, keeper.n_iter)) as watch:
-            outcome = condense(
-                start, pools, recipe, objective, source, task.stream, watch, keeper, share
+            rows, losses, n_iter, _ = condense(
+                start.to(task.device),
+                pools,
+                recipe,
+                objective,
+                source,
+                task.stream,
+                watch,
+                keeper,
+                share,
             )
-        return run.result(outcome.rows, outcome.losses, outcome.n_iter)
+        result = run.result(rows, losses, n_iter)
+        if self.soft_labels and result.soft_labels is None:
+            warnings.warn(
+                f"the run ended after {n_iter} iterations, before any of its networks was trained: "
+                "the set has no soft labels.",
+                stacklevel=4,
+            )
+        return result
 
     def _keeper(self) -> Unkept:
         """Of the run's checkpoints, where they were asked for."""
@@ -245,12 +265,21 @@ class _Run:
     task: Task
     recipe: Recipe
     params: dict[str, Any]
+    label: Callable[[Tensor], Tensor | None] | None = None
 
     def result(self, rows: Tensor, losses: list[float], n_iter: int) -> Result:
         values = self.task.units.to_values(rows.detach().cpu().numpy())
         labels = np.repeat(np.arange(len(self.task.ipc)), self.task.ipc)
         attributes = {"loss_curve_": np.array(losses), "n_iter_": n_iter}
-        return Result(values, labels, self.params, self.recipe.factor, attributes)
+        return Result(
+            values, labels, self.params, self.recipe.factor, attributes, self._soft_labels(rows)
+        )
+
+    def _soft_labels(self, rows: Tensor) -> np.ndarray | None:
+        if self.label is None:
+            return None
+        found = self.label(formation.decode(rows.detach(), self.recipe.factor))
+        return None if found is None else found.numpy()
 
 
 def _is_auto(value: Any) -> bool:

@@ -105,6 +105,10 @@ class IDMCondenser(MatchingCondenser):
         Weight of the stored rows' cross-entropy, times the network's running accuracy in percent.
         "auto" is 0.01; the paper's is 0.5 at ipc 1 and 0.1 at 50, at 10 one or the other (below
         100 classes, and from 100 on).
+    soft_labels : bool, default=False
+        Whether the set gets ``soft_labels`` beside its hard ones: the mean class probabilities
+        that the queue's networks, weighted by their running accuracy, give its decoded rows at
+        the end of the run. Needs `training_steps` above 0.
     batch_real : int, default="auto"
         Real rows of each class an iteration. "auto" is 128, and 64 for images of 28 pixels or
         more on a CPU; the paper's is 256, and 5,000 where `ipc` is 1.
@@ -201,6 +205,7 @@ class IDMCondenser(MatchingCondenser):
         "push_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "training_steps": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "calibration": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "soft_labels": ["boolean"],
     }
     _parameter_constraints.pop("iterations_per_network")
     _AUTOMATIC = (
@@ -227,6 +232,7 @@ class IDMCondenser(MatchingCondenser):
         push_every: str | int = "auto",
         training_steps: str | int = "auto",
         calibration: str | float = "auto",
+        soft_labels: bool = False,
         batch_real: str | int = "auto",
         optimizer: str = "auto",
         learning_rate: str | float = "auto",
@@ -257,6 +263,7 @@ class IDMCondenser(MatchingCondenser):
         self.push_every = push_every
         self.training_steps = training_steps
         self.calibration = calibration
+        self.soft_labels = soft_labels
         self.batch_real = batch_real
         self.optimizer = optimizer
         self.learning_rate = learning_rate
@@ -275,6 +282,15 @@ class IDMCondenser(MatchingCondenser):
 
     def _objective(self, settings: Mapping[str, Any]) -> Objective:
         return CalibratedMeans(float(settings["calibration"]))
+
+    def _settings(self, task: Task) -> dict[str, Any]:
+        settings = super()._settings(task)
+        if self.soft_labels and not settings["training_steps"]:
+            raise ValueError(
+                "soft_labels=True needs networks that learn, training_steps above 0; got "
+                f"training_steps={self.training_steps!r}."
+            )
+        return settings
 
     def _source(
         self,

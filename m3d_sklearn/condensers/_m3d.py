@@ -122,6 +122,9 @@ class M3DCondenser(MatchingCondenser):
     calibration : float, default="auto"
         Weight of the stored rows' cross-entropy under such a network, beside the MMD². "auto"
         is 0.03 with a pool and 0 without.
+    soft_labels : bool, default=False
+        Whether the set gets ``soft_labels`` beside its hard ones: the mean class probabilities
+        that the pool gives its decoded rows at the end of the run. Needs a pool.
     iterations_per_network : int, default="auto"
         Iterations between two networks. "auto" is 5.
     batch_real : int, default="auto"
@@ -236,6 +239,7 @@ class M3DCondenser(MatchingCondenser):
         "bandwidth": [str, Interval(Real, 0, None, closed="neither"), list, tuple, np.ndarray],
         "pool": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "calibration": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "soft_labels": ["boolean"],
     }
     _AUTOMATIC = (*MatchingCondenser._AUTOMATIC, "pool", "calibration")
 
@@ -256,6 +260,7 @@ class M3DCondenser(MatchingCondenser):
         max_time: float | None = None,
         pool: str | int = "auto",
         calibration: str | float = "auto",
+        soft_labels: bool = False,
         iterations_per_network: str | int = "auto",
         batch_real: str | int = "auto",
         optimizer: str = "auto",
@@ -287,6 +292,7 @@ class M3DCondenser(MatchingCondenser):
         self.max_time = max_time
         self.pool = pool
         self.calibration = calibration
+        self.soft_labels = soft_labels
         self.iterations_per_network = iterations_per_network
         self.batch_real = batch_real
         self.optimizer = optimizer
@@ -307,6 +313,15 @@ class M3DCondenser(MatchingCondenser):
     def _objective(self, settings: Mapping[str, Any]) -> Objective:
         kernel = make_kernel(self.kernel, self.bandwidth)
         return MMDObjective(kernel, float(settings["calibration"]))
+
+    def _settings(self, task: Task) -> dict[str, Any]:
+        settings = super()._settings(task)
+        if self.soft_labels and not settings["pool"]:
+            raise ValueError(
+                "soft_labels=True needs networks that learn, pool above 0; got "
+                f"pool={self.pool!r}, which comes to 0 here."
+            )
+        return settings
 
     def _source(
         self,

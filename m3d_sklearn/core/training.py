@@ -116,7 +116,7 @@ def cutmix(
     ----------
     images : Tensor of shape (N, b, c, h, w)
         A batch of each of N networks.
-    labels : Tensor of shape (N, b)
+    labels : Tensor of shape (N, b) or (N, b, n_outputs)
     numbers : Tensor of shape (N, 4)
         Uniform: whether to paste, how much, and the box's centre.
     partner : Tensor of shape (N, b)
@@ -127,7 +127,7 @@ def cutmix(
     Returns
     -------
     images : Tensor of shape (N, b, c, h, w)
-    other : Tensor of shape (N, b)
+    other : Tensor of the shape of labels
         Labels of the pasted boxes.
     share : Tensor of shape (N,)
         Share of the pixels that stay the image's own: 1 where nothing is pasted.
@@ -142,7 +142,8 @@ def cutmix(
     box = edges[0][:, :, None] & edges[1][:, None, :]
     foreign = images.gather(1, partner[..., None, None, None].expand_as(images))
     mixed = torch.where(box[:, None, None], foreign, images)
-    return mixed, labels.gather(1, partner), 1 - box.to(images.dtype).mean((1, 2))
+    others = partner if labels.ndim == 2 else partner[..., None].expand_as(labels)
+    return mixed, labels.gather(1, others), 1 - box.to(images.dtype).mean((1, 2))
 
 
 class EpochDraw(NamedTuple):
@@ -185,7 +186,8 @@ def train(
         On the device, with weights as drawn.
     take : callable
         Row numbers to normalised rows.
-    labels : integer Tensor of shape (n,)
+    labels : Tensor of shape (n,) or (n, n_outputs)
+        Integers, or a distribution a row in the rows' own dtype.
     recipe : TrainingRecipe
     streams : sequence of Stream
         One a network.
@@ -314,7 +316,7 @@ def _batch_losses(
     recipe: TrainingRecipe,
 ) -> Tensor:
     """Mean loss of each network's batch, (N,); rows stand network after network."""
-    rows, other = rows.unflatten(0, wanted.shape), None
+    rows, other = rows.unflatten(0, wanted.shape[:2]), None
     if recipe.cutmix:
         rows, other, share = cutmix(rows, wanted, boxes, partner, recipe.cutmix)
     with autocast(rows.device, recipe.precision):
@@ -338,8 +340,9 @@ def _joined(epoch: list[EpochDraw], start: int, stop: int) -> list[Draw]:
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the batch, of (N, b, n_outputs) and (N, b)."""
-    return F.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(1)
+    """Mean over the batch, of (N, b, n_outputs) and (N, b), or distributions (N, b, n_outputs)."""
+    wanted = labels if labels.ndim == 2 else labels.transpose(1, 2)
+    return F.cross_entropy(logits.transpose(1, 2), wanted, reduction="none").mean(1)
 
 
 @torch.no_grad()

@@ -203,6 +203,7 @@ def _images(condensed: CondensedSet) -> Iterator[tuple[int, str]]:
     members = [np.flatnonzero(labels == label) for label in range(len(condensed.classes))]
     for place in range(min(MOST_IMAGES, max(map(len, members)))):
         rows = [rows[place] for rows in members if len(rows) > place]
-        some = replace(condensed, X=np.asarray(condensed.X)[rows], y=np.asarray(condensed.y)[rows])
+        X, y = np.asarray(condensed.X)[rows], np.asarray(condensed.y)[rows]
+        some = replace(condensed, X=X, y=y, soft_labels=None)
         for label, image in zip(labels[rows].tolist(), to_bytes(some), strict=True):
             yield label, png_uri(image)

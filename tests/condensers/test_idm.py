@@ -8,6 +8,7 @@ from m3d_sklearn import IDMCondenser
 from m3d_sklearn.condensers._idm import CalibratedMeans
 from m3d_sklearn.core.matching import cross_entropies, mean_distances
 from m3d_sklearn.core.networks import MLP
+from m3d_sklearn.core.sources import NetworkQueue
 from m3d_sklearn.core.step import Batch
 
 
@@ -107,3 +108,25 @@ def test_a_network_without_an_output_a_class_is_refused():
 
     with pytest.raises(ValueError, match="IDMCondenser needs a network with 3 outputs"):
         quick(network=factory).fit(*digits())
+
+
+def test_soft_labels_are_the_queues_by_their_accuracy(monkeypatch):
+    queues = []
+
+    def keeping(*args, **settings):
+        queues.append(NetworkQueue(*args, **settings))
+        return queues[-1]
+
+    monkeypatch.setattr("m3d_sklearn.condensers._idm.NetworkQueue", keeping)
+    condensed = quick(max_iter=6, soft_labels=True).fit(*digits()).condensed_
+    (queue,), (rows, _) = queues, condensed.to_torch()
+    with torch.no_grad():
+        outputs = [network(rows).softmax(1) for network, _ in queue.teachers()]
+    weights = [accuracy for accuracy in queue.accuracy if accuracy]
+    expected = sum(w * p for w, p in zip(weights, outputs, strict=True)) / sum(weights)
+    np.testing.assert_allclose(condensed.soft_labels, expected, atol=1e-4)
+
+
+def test_soft_labels_need_networks_that_learn():
+    with pytest.raises(ValueError, match=r"training_steps above 0; got training_steps=0"):
+        quick(training_steps=0, soft_labels=True).fit(*digits())

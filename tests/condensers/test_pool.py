@@ -152,3 +152,49 @@ def test_calibration_reaches_the_rows():
     losses = F.cross_entropy(network(synthetic), torch.tensor([0, 0, 1, 1]), reduction="none")
     (expected,) = torch.autograd.grad(losses.sum() / 2, synthetic)
     torch.testing.assert_close(gradients[1] - gradients[0], expected, rtol=1e-4, atol=1e-6)
+
+
+# Soft labels
+
+TAUGHT = {"pool": 2, "iterations_per_network": 1, "max_iter": 30, "soft_labels": True}
+
+
+def test_soft_labels_are_what_the_trained_pool_makes_of_each_decoded_row(monkeypatch):
+    pools = []
+
+    def keeping(*args, **settings):
+        pools.append(trained_networks(*args, **settings))
+        return pools[-1]
+
+    monkeypatch.setattr("m3d_sklearn.condensers._m3d.trained_networks", keeping)
+    condensed = quick(**TAUGHT, factor=2, ipc={0: 1, 1: 2, 2: 1}).fit(*digits()).condensed_
+    rows, _ = condensed.to_torch()
+    (source,) = pools
+    assert source.steps > 0
+    with torch.no_grad():
+        expected = torch.stack([n.eval()(rows).softmax(1) for n in source.pool]).mean(0)
+    assert condensed.soft_labels.shape == (16, 3)
+    np.testing.assert_allclose(condensed.soft_labels, expected, atol=1e-4)
+    np.testing.assert_allclose(condensed.soft_labels.sum(1), 1, atol=1e-6)
+
+
+def test_soft_labels_change_nothing_else_and_repeat():
+    X, y = digits()
+    without = quick(**TAUGHT | {"soft_labels": False}).fit(X, y).condensed_
+    one, again = (quick(**TAUGHT).fit(X, y).condensed_ for _ in range(2))
+    assert without.soft_labels is None
+    assert np.array_equal(one.X, without.X)
+    assert np.array_equal(one.y, without.y)
+    assert np.array_equal(one.soft_labels, again.soft_labels)
+
+
+@pytest.mark.parametrize("pool", ["auto", 0])
+def test_soft_labels_need_a_pool(pool):
+    with pytest.raises(ValueError, match=rf"soft_labels=True needs .* pool above 0; got .*{pool}"):
+        quick(pool=pool, soft_labels=True).fit(*digits())
+
+
+def test_a_run_that_ends_before_its_pool_has_learnt_has_no_soft_labels():
+    with pytest.warns(UserWarning, match=r"after 1 iterations.* no soft labels"):
+        condensed = quick(**TAUGHT | {"max_iter": 1}).fit(*digits()).condensed_
+    assert condensed.soft_labels is None

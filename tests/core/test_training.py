@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from m3d_sklearn.core import training
+from m3d_sklearn.core.networks import MLP, build
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import Scale
 from m3d_sklearn.core.training import (
@@ -165,6 +166,16 @@ def test_a_mixed_batch_is_charged_for_both_labels_by_their_shares(monkeypatch):
     assert curve == pytest.approx([expected.item()])
 
 
+def test_distributions_are_mixed_as_labels_are():
+    stream, other = Stream(3, CPU), Stream(3, CPU)
+    images, labels = numbered_images(), torch.arange(16)
+    mixed, pasted, share = mix(images, labels, stream)
+    soft, soft_pasted, soft_share = mix(images, torch.eye(16), other)
+    assert torch.equal(soft, mixed)
+    assert torch.equal(soft_pasted, torch.eye(16)[pasted])
+    assert soft_share == share
+
+
 @pytest.mark.parametrize(("often", "least", "most"), [(0.0, 0, 0), (0.5, 70, 130), (1.0, 200, 200)])
 def test_batches_are_mixed_as_often_as_asked(monkeypatch, often, least, most):
     mixed = []
@@ -214,15 +225,16 @@ def test_every_epoch_sees_every_row_once_in_a_new_order():
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
-def plain_sgd(recipe, batches, rates):
+def plain_sgd(recipe, batches, rates, wanted=None):
     """SGD with momentum and weight decay written out, on given batches at given rates."""
     rows, labels = table()
+    wanted = F.one_hot(labels) if wanted is None else wanted
     module = linear()
     values = list(module.parameters())
     velocity = [torch.zeros_like(v) for v in values]
     losses = []
     for index, rate in zip(batches, rates, strict=True):
-        loss = F.cross_entropy(module(rows[index]), labels[index])
+        loss = -(wanted[index] * module(rows[index]).log_softmax(1)).sum(1).mean()
         gradients = torch.autograd.grad(loss, values)
         with torch.no_grad():
             for v, g, m in zip(values, gradients, velocity, strict=True):
@@ -249,6 +261,35 @@ def test_equals_sgd_written_out_with_the_rate_stepped_down(milestones, decay, ra
     for value, expected in zip(module.parameters(), by_hand.parameters(), strict=True):
         torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
     assert curve == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3], rel=1e-6)
+
+
+def distributions(n=5, outputs=2):
+    numbers = torch.Generator().manual_seed(2)
+    return torch.rand(n, outputs, generator=numbers, dtype=torch.float64).softmax(1)
+
+
+def test_training_on_distributions_equals_sgd_written_out():
+    recipe = TrainingRecipe(steps=6, batch_size=2, learning_rate=0.1)
+    soft = distributions()
+    module, curve, batches = trained(recipe, data=(table()[0], soft))
+    by_hand, losses = plain_sgd(recipe, batches, [0.1] * 6, soft)
+    for value, expected in zip(module.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+    assert curve == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3], rel=1e-6)
+
+
+@pytest.mark.parametrize("n_networks", [1, 2])
+def test_certain_distributions_give_what_labels_give(n_networks):
+    """With all that a protocol does to a batch, for networks alone and together."""
+    rows, labels = torch.rand(20, 1, 8, 8), torch.arange(20) % 3
+    recipe = TrainingRecipe(7, 8, policy=PROTOCOLS["m3d"].policies[1], cutmix=0.5)
+    found = []
+    for wanted in (labels, F.one_hot(labels).float()):
+        streams = [Stream(seed, CPU) for seed in range(n_networks)]
+        modules = [build(MLP, (1, 8, 8), 3, stream) for stream in streams]
+        curve = train(modules, rows.__getitem__, wanted, recipe, streams, (1, 8, 8))
+        found.append((curve, [list(module.parameters()) for module in modules]))
+    torch.testing.assert_close(*found, rtol=0, atol=1e-6)
 
 
 def test_learns_what_can_be_learnt():

@@ -15,6 +15,7 @@ import struct
 import sys
 import tempfile
 import zipfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def seeds() -> dict[str, bytes]:
         path = Path(folder, "run.ckpt")
         checkpoint.write(path, tree)
         run = path.read_bytes()
-        saved = Random(1, random_state=0).fit(X, y).condensed_.save(Path(folder, "set"))
+        labelled = replace(Random(1).fit(X, y).condensed_, soft_labels=np.eye(2))
+        saved = labelled.save(Path(folder, "set"))
         condensed = saved.read_bytes()
     header = struct.unpack("<IQQ", run[8:28])
     with zipfile.ZipFile(io.BytesIO(condensed)) as archive:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -114,6 +114,11 @@ class TrainedNetworks:
         )
         self.together.write_back()
         self.steps += steps
+
+    def teachers(self) -> Iterator[tuple[nn.Module, float]]:
+        """The pool at its present weights, alike in weight, once it has been trained."""
+        if self.steps:
+            yield from ((network, 1.0) for network in self.pool)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, first and present ones, their optimiser, streams, and how far they are."""

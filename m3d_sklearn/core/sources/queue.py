@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -119,6 +119,13 @@ class NetworkQueue:
             # In place: the first burst of a network sets its accuracy, later ones move it.
             known = self.accuracy[place]
             known.copy_(torch.where(known == 0, hits, torch.lerp(known, hits, 1 - MEMORY)))
+
+    def teachers(self) -> Iterator[tuple[nn.Module, float]]:
+        """Each of the queue in the run's network, weighted by its accuracy: 0 for a fresh one."""
+        for weights, accuracy in zip(self.queue, self.accuracy, strict=True):
+            if accuracy:
+                _copy(weights, weights_of(self.network))
+                yield self.network, float(accuracy)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and running accuracy of each network of the queue."""

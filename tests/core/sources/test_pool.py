@@ -86,6 +86,14 @@ def test_training_ends_with_its_part_of_the_run():
     assert networks.steps == 3 * 4  # at turns 1 to 4
 
 
+def test_teachers_are_the_pool_as_it_is_trained():
+    networks = trained()
+    networks(at(0))
+    assert list(networks.teachers()) == []  # which would know nothing
+    networks(at(5))
+    assert list(networks.teachers()) == [(network, 1.0) for network in networks.pool]
+
+
 def test_training_ends_with_the_most_steps():
     networks = trained(rate=4.0, most=10)
     for turn in range(6):

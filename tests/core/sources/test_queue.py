@@ -75,6 +75,19 @@ def test_two_learn_after_every_iteration_and_the_others_stay():
         assert moved == 2
 
 
+def test_teachers_are_those_of_the_queue_that_have_learnt():
+    networks = queue(push_every=100)
+    networks(at(0))
+    assert list(networks.teachers()) == []
+    networks(at(1))
+    learnt = [place for place, accuracy in enumerate(networks.accuracy) if accuracy]
+    taught = [(flat(n.parameters()), weight) for n, weight in networks.teachers()]
+    assert len(learnt) == 2
+    for place, (weights, weight) in zip(learnt, taught, strict=True):
+        assert torch.equal(weights, known(networks)[place])
+        assert weight == networks.accuracy[place]
+
+
 def test_a_burst_is_plain_sgd_with_momentum_and_weight_decay(monkeypatch):
     """Against a loop of its own over the rows that were drawn."""
     networks, drawn = queue(steps=3, push_every=100), []

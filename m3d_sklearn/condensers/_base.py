@@ -183,7 +183,7 @@ class MatchingCondenser(BaseCondenser):
             about = identity(type(self).__name__, run.params, task, networks.network, given)
             keeper.open(about, environment())
         with watching(*self._watchers(run, keeper.n_iter)) as watch:
-            rows, losses, n_iter, _ = condense(
+            stored, losses, n_iter, _ = condense(
                 start.to(task.device),
                 pools,
                 recipe,
@@ -194,7 +194,7 @@ class MatchingCondenser(BaseCondenser):
                 keeper,
                 share,
             )
-        result = run.result(rows, losses, n_iter)
+        result = run.result(stored, losses, n_iter)
         if self.soft_labels and result.soft_labels is None:
             warnings.warn(
                 f"the run ended after {n_iter} iterations, before any of its networks was trained: "

@@ -96,7 +96,9 @@ def test_selectors_share_one_table():
     assert str(herding.parameters) == str(k_center.parameters)
 
 
-@pytest.mark.parametrize("name", sorted(set(DOCUMENTED) - {"__version__", "distributed", "evaluate"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(DOCUMENTED) - {"__version__", "distributed", "evaluate"})
+)
 def test_interface_has_every_attribute(name):
     cls = getattr(m3d_sklearn, name)
     documented = re.search(

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from m3d_sklearn._validation import (
     HasMethods,
@@ -24,20 +20,18 @@ from m3d_sklearn._validation import (
 )
 from m3d_sklearn.base import BaseCondenser, Result, Task, make_pools
 from m3d_sklearn.condensed_set import CondensedSet
-from m3d_sklearn.condensers._identity import environment, identity
+from m3d_sklearn.condensers._identity import environment
+from m3d_sklearn.condensers._run import Run
 from m3d_sklearn.condensers._starts import drawn_rows, given_rows
 from m3d_sklearn.core import augmentation as augmentations
-from m3d_sklearn.core import formation
 from m3d_sklearn.core.devices import PRECISIONS, resolve_precision
 from m3d_sklearn.core.distributed import Share, ranks
 from m3d_sklearn.core.keeper import Keeper, Unkept
-from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.networks import auto_network, embed
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import borrowed_global_generators
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe, decoded_counts
 from m3d_sklearn.core.sampling import ClassPools
-from m3d_sklearn.core.soft_labels import soft_labels
 from m3d_sklearn.core.sources import FreshNetworks, NetworkSource
 from m3d_sklearn.core.step import Objective
 from m3d_sklearn.device_rows import cache_bytes
@@ -160,48 +154,51 @@ class MatchingCondenser(BaseCondenser):
         return resolve_precision(self.precision, task.device)
 
     def _condense(self, task: Task) -> Result:
+        keeper = self._keeper()
+        run = self._prepared(task)
+        if isinstance(keeper, Keeper):
+            keeper.open(run.identity(type(self).__name__), environment())
+        with watching(*self._watchers(run, keeper.n_iter)) as watch:
+            outcome = run(watch, keeper)
+        result = run.result(outcome.rows, outcome.losses, outcome.n_iter)
+        if self.soft_labels and result.soft_labels is None:
+            warnings.warn(
+                f"the run ended after {outcome.n_iter} iterations, before any of its networks was "
+                "trained: the set has no soft labels.",
+                stacklevel=4,
+            )
+        return result
+
+    def _prepared(self, task: Task) -> Run:
+        """All that the loop needs, checked."""
         shape = task.data.layout.canonical_shape
         network = auto_network(shape) if self.network == "auto" else self.network
-        keeper = self._keeper()
         settings = self._settings(task)
         recipe, init = self._recipe(task, settings), settings["init"]
         _check_factor(recipe.factor, shape)
         given = None if isinstance(init, str) else given_rows(init, task, recipe.factor)
         every = int(settings.get("iterations_per_network", 1))
-        networks = FreshNetworks(network, shape, len(task.data.classes), every, task.stream)
-        _check_features(networks.network, shape, task)
+        fresh = FreshNetworks(network, shape, len(task.data.classes), every, task.stream)
+        _check_features(fresh.network, shape, task)
         pools = make_pools(task, self.cache)
         start = drawn_rows(init, pools, recipe, task.stream) if given is None else given
         rows = sum(pools.batch_counts(recipe.batch_real)) + 3 * sum(decoded_counts(recipe))
-        networks.expect(recipe.max_iter * rows, recipe.max_time)
+        fresh.expect(recipe.max_iter * rows, recipe.max_time)
         objective = self._objective(settings)
-        source = self._source(networks, task, pools, settings, rows)
-        share = self._share(recipe, pools, source)
-        label = partial(soft_labels, source, scale=pools.scale) if self.soft_labels else None
-        run = _Run(task, recipe, self._resolved_params(task, network, settings, recipe), label)
-        if isinstance(keeper, Keeper):
-            about = identity(type(self).__name__, run.params, task, networks.network, given)
-            keeper.open(about, environment())
-        with watching(*self._watchers(run, keeper.n_iter)) as watch:
-            stored, losses, n_iter, _ = condense(
-                start.to(task.device),
-                pools,
-                recipe,
-                objective,
-                source,
-                task.stream,
-                watch,
-                keeper,
-                share,
-            )
-        result = run.result(stored, losses, n_iter)
-        if self.soft_labels and result.soft_labels is None:
-            warnings.warn(
-                f"the run ended after {n_iter} iterations, before any of its networks was trained: "
-                "the set has no soft labels.",
-                stacklevel=4,
-            )
-        return result
+        source = self._source(fresh, task, pools, settings, rows)
+        return Run(
+            task=task,
+            recipe=recipe,
+            params=self._resolved_params(task, network, settings, recipe),
+            start=start.to(task.device),
+            given=given,
+            pools=pools,
+            objective=objective,
+            source=source,
+            network=fresh.network,
+            share=self._share(recipe, pools, source),
+            labelled=self.soft_labels,
+        )
 
     def _keeper(self) -> Unkept:
         """Of the run's checkpoints, where they were asked for."""
@@ -220,7 +217,7 @@ class MatchingCondenser(BaseCondenser):
         seen = hasattr(self, "_skl_callbacks") or getattr(source, "sees_rows", False)
         return Share.of(ranks(), recipe.counts, costs, steady=ranks().size > 1 and seen)
 
-    def _watchers(self, run: _Run, done: int) -> list[Bar | Callbacks]:
+    def _watchers(self, run: Run, done: int) -> list[Bar | Callbacks]:
         """Who wants to see the run: the bar, scikit-learn's callbacks, or nobody.
 
         `done` is how many iterations a checkpoint already holds.
@@ -256,30 +253,6 @@ class MatchingCondenser(BaseCondenser):
             "checkpoint": None if self.checkpoint is None else os.fspath(self.checkpoint),
         }
         return self._params(task) | settings | resolved
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One run of the loop, and how its rows become a result."""
-
-    task: Task
-    recipe: Recipe
-    params: dict[str, Any]
-    label: Callable[[Tensor], Tensor | None] | None = None
-
-    def result(self, rows: Tensor, losses: list[float], n_iter: int) -> Result:
-        values = self.task.units.to_values(rows.detach().cpu().numpy())
-        labels = np.repeat(np.arange(len(self.task.ipc)), self.task.ipc)
-        attributes = {"loss_curve_": np.array(losses), "n_iter_": n_iter}
-        return Result(
-            values, labels, self.params, self.recipe.factor, attributes, self._soft_labels(rows)
-        )
-
-    def _soft_labels(self, rows: Tensor) -> np.ndarray | None:
-        if self.label is None:
-            return None
-        found = self.label(formation.decode(rows.detach(), self.recipe.factor))
-        return None if found is None else found.numpy()
 
 
 def _is_auto(value: Any) -> bool:

@@ -112,6 +112,7 @@ JOBS = [
         for ipc in (10, 1, 50)
         for data in ("cifar10", "mnist")
     ),
+    *(_grid("published", "mnist", 1, seed, 300) for seed in range(3)),
     _grid("curve", "cifar10", 10, 0, 200),
     *(_grid("transfer", "cifar10", 10, seed, 200) for seed in range(3)),
     *(_grid("ablation", "cifar10", 10, seed, 200) for seed in range(3)),

@@ -118,7 +118,9 @@ def check_training_data(
         if labels.dtype.kind in "fc":
             assert_all_finite(labels, input_name="y")
     else:
-        X, labels = validate_data(probe, X, y, dtype="numeric", ensure_min_samples=1)
+        X, labels = _check_table(probe, X, y, ensure_min_samples=1)
+    if labels.dtype.kind in "mM" and np.isnat(labels).any():
+        raise ValueError("Input y contains NaT.")
     check_classification_targets(labels)
     classes, labels = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
@@ -140,6 +142,19 @@ def check_training_data(
     return TrainingData(rows, labels.astype(np.int64), classes, layout, _target(y), attributes)
 
 
+def _check_table(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:
+    """scikit-learn's check of a table and its labels, which lets dates through as numbers."""
+    dtypes = list(getattr(X, "dtypes", [getattr(X, "dtype", None)]))  # of columns, or the one
+    times = [dtype for dtype in dtypes if getattr(dtype, "kind", "") in ("m", "M")]
+    if times:
+        raise ValueError(f"X must hold real numbers; got dtype {times[0]}.")
+    checked = validate_data(estimator, X, *y, dtype="numeric", **how)
+    found = checked[0] if y else checked
+    if found.dtype.kind not in "biuf":  # a frame's categories of text
+        raise ValueError(f"X must hold real numbers; got dtype {found.dtype} of mixed columns.")
+    return checked
+
+
 def _read_rows(
     probe: Any,
     source: ArraySource | DatasetSource,
@@ -151,7 +166,7 @@ def _read_rows(
     if first.ndim > 2:
         first = _check_images(probe, first, None, reset=True)
     else:
-        first = validate_data(probe, first, dtype="numeric", ensure_min_samples=1)
+        first = _check_table(probe, first, ensure_min_samples=1)
     if first.dtype != source.dtype:
         raise ValueError(f"X must hold real numbers; got dtype {source.dtype}.")
 
@@ -180,7 +195,7 @@ def check_new(estimator: Any, X: Any) -> np.ndarray:
     if _ndim(X) > 2:
         X = _check_images(estimator, X, None, reset=False)
     else:
-        X = validate_data(estimator, X, reset=False, dtype="numeric")
+        X = _check_table(estimator, X, reset=False)
     expected = estimator.sample_shape_in_
     if X.shape[1:] != expected:
         raise ValueError(
@@ -274,12 +289,24 @@ def propagated_callbacks(owner: Any, inner: Any, X: Any, y: Any) -> Iterator[Non
 
 
 def to_numpy(values: Any) -> Any:
-    """Torch tensors as numpy arrays, from any device; anything else as it is."""
-    if hasattr(values, "detach") and hasattr(values, "cpu"):
+    """Torch tensors as numpy arrays, from any device; anything else as it is.
+
+    Raises
+    ------
+    TypeError
+        For a tensor that numpy cannot hold: sparse, quantised, or without values.
+    """
+    if not (hasattr(values, "detach") and hasattr(values, "cpu")):
+        return values
+    try:
         values = values.detach().cpu()
         # numpy has no bfloat16
         return values.float().numpy() if str(values.dtype) == "torch.bfloat16" else values.numpy()
-    return values
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(
+            "tensors in X and y must be dense, of a dtype that numpy has, and hold values; got "
+            f"{values.layout}, {values.dtype}, on {values.device}."
+        ) from error
 
 
 def resolve_ipc(

@@ -277,7 +277,7 @@ def _check_features(network: torch.nn.Module, shape: tuple[int, ...], task: Task
     try:
         with torch.no_grad(), borrowed_global_generators(task.stream):
             features = embed(network, torch.zeros(2, *shape, device=task.device))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(
             f"network must take rows of shape {tuple(shape)} (channels first); it failed with: "
             f"{error}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import threading
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -27,7 +29,7 @@ class Dropping(nn.Module):
         self.weights = nn.Parameter(torch.randn(n_outputs, int(np.prod(shape))))
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return nn.functional.dropout(rows.flatten(1), 0.5) @ self.weights.T
+        return nn.functional.dropout(rows.flatten(1), 0.5, self.training) @ self.weights.T
 
 
 def bits(estimator: Any, X: Any, y: Any) -> list[bytes]:
@@ -93,3 +95,80 @@ def test_threads_with_one_estimator_each_of_another_kind():
     makers = [lambda cls=cls: small(cls) for cls in ESTIMATORS]
     alone = [[bits(make(), X, y)] * FITS for make in makers]
     assert side_by_side(makers, X, y) == alone
+
+
+# Processes
+
+
+def in_a_process(start: str, cls: type, X: Any, y: Any) -> list[bytes]:
+    """A fit in a child process that begins in this way."""
+    context = multiprocessing.get_context(start)
+    answer, told = context.Pipe(duplex=False)
+    child = context.Process(target=tell, args=(told, cls, X, y), daemon=True)
+    child.start()
+    told.close()  # so that a child's end is the pipe's
+    try:
+        assert answer.poll(PATIENCE), "the child hangs"
+        return answer.recv()
+    finally:
+        child.kill()
+        child.join(PATIENCE)
+
+
+def tell(told: Any, cls: type, X: Any, y: Any) -> None:
+    told.send(bits(small(cls), X, y))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks safely")
+@every_estimator
+def test_a_fit_in_a_forked_child_after_one_in_the_parent(cls):
+    X, y = digits(per_class=6)
+    alone = bits(small(cls), X, y)
+    assert in_a_process("fork", cls, X, y) == alone
+    assert bits(small(cls), X, y) == alone
+
+
+def busy(own: threading.Event, inside: threading.Event) -> Any:
+    """A factory of a network that takes its time, in the turn with the global generators."""
+
+    def make(*shape: Any) -> nn.Module:
+        inside.set()
+        own.wait(PATIENCE)
+        return Dropping(*shape)
+
+    return make
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks safely")
+def test_a_child_forked_while_another_thread_builds_its_network():
+    X, y = digits(per_class=6)
+    alone = bits(small(M3DCondenser), X, y)
+    end, inside = threading.Event(), threading.Event()
+    other = NetworkClassifier(busy(end, inside), max_iter=1, random_state=0)
+    thread = threading.Thread(target=other.fit, args=(X, y), daemon=True)
+    thread.start()
+    assert inside.wait(PATIENCE)
+    try:
+        assert in_a_process("fork", M3DCondenser, X, y) == alone
+    finally:
+        end.set()
+        thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_a_fit_in_a_spawned_child():
+    X, y = digits(per_class=6)
+    assert in_a_process("spawn", M3DCondenser, X, y) == bits(small(M3DCondenser), X, y)
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_workers_of_joblib(backend):
+    X, y = digits(per_class=6)
+    makers = [small(cls) for cls in (M3DCondenser, DMCondenser, NetworkClassifier)] * 2
+    alone = [bits(estimator, X, y) for estimator in makers]
+    before = global_states()
+    found = joblib.Parallel(n_jobs=2, backend=backend, timeout=PATIENCE)(
+        joblib.delayed(bits)(estimator, X, y) for estimator in makers
+    )
+    assert found == alone
+    assert global_states() == before

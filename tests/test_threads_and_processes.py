@@ -16,7 +16,7 @@ from torch import nn
 
 from m3d_sklearn import DMCondenser, M3DCondenser, NetworkClassifier
 
-THREADS, FITS = 4, 3  # side by side; one after the other in each of them
+THREADS, FITS = 4, 2  # side by side; one after the other in each of them
 PATIENCE = 120  # seconds until a thread or process counts as hung
 every_estimator = pytest.mark.parametrize("cls", ESTIMATORS, ids=name_of)
 
@@ -30,6 +30,12 @@ class Dropping(nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         return nn.functional.dropout(rows.flatten(1), 0.5, self.training) @ self.weights.T
+
+
+def quick(cls: type, **params: Any) -> Any:
+    """A small estimator, of two iterations where it has some."""
+    estimator = small(cls, **params)
+    return estimator.set_params(max_iter=2) if hasattr(estimator, "preset") else estimator
 
 
 def bits(estimator: Any, X: Any, y: Any) -> list[bytes]:
@@ -69,7 +75,7 @@ def side_by_side(makers: list[Any], X: Any, y: Any) -> list[list[list[bytes]]]:
 @every_estimator
 def test_threads_give_the_bits_of_a_fit_alone(cls):
     X, y = digits(per_class=6)
-    makers = [lambda seed=seed: small(cls, random_state=seed) for seed in range(THREADS)]
+    makers = [lambda seed=seed: quick(cls, random_state=seed) for seed in range(THREADS)]
     alone = [[bits(make(), X, y)] * FITS for make in makers]
     before = global_states()
     assert side_by_side(makers, X, y) == alone
@@ -92,7 +98,7 @@ def test_threads_with_networks_that_draw_from_the_global_generator():
 
 def test_threads_with_one_estimator_each_of_another_kind():
     X, y = colour(per_class=4)
-    makers = [lambda cls=cls: small(cls) for cls in ESTIMATORS]
+    makers = [lambda cls=cls: quick(cls) for cls in ESTIMATORS]
     alone = [[bits(make(), X, y)] * FITS for make in makers]
     assert side_by_side(makers, X, y) == alone
 
@@ -126,6 +132,21 @@ def test_a_fit_in_a_forked_child_after_one_in_the_parent(cls):
     alone = bits(small(cls), X, y)
     assert in_a_process("fork", cls, X, y) == alone
     assert bits(small(cls), X, y) == alone
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks safely")
+@pytest.mark.parametrize("cls", [M3DCondenser, NetworkClassifier], ids=name_of)
+def test_a_child_forked_after_a_fit_of_several_threads_goes_on_with_one(cls):
+    """The parent's threads are not in the child, and OpenMP would wait for them."""
+    X, y = colour(per_class=20)
+    alone = bits(small(cls), X, y)
+    torch.set_num_threads(2)
+    try:
+        small(cls, max_iter=1).fit(X, y)
+        assert in_a_process("fork", cls, X, y) == alone
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def busy(own: threading.Event, inside: threading.Event) -> Any:

@@ -30,7 +30,7 @@ from m3d_sklearn import (
     Random,
 )
 
-ORDINARY, MANY = 8, 200
+ORDINARY, MANY = 8, 100
 SELECTORS = Random, Herding, KCenter, KMeansCenters  # give at most the rows that a class has
 
 examples = pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import joblib
@@ -14,7 +15,7 @@ import torch
 from common import ESTIMATORS, answers, colour, digits, global_states, name_of, small
 from torch import nn
 
-from m3d_sklearn import DMCondenser, M3DCondenser, NetworkClassifier
+from m3d_sklearn import DMCondenser, M3DCondenser, NetworkClassifier, Random, evaluate
 
 THREADS, FITS = 4, 2  # side by side; one after the other in each of them
 PATIENCE = 120  # seconds until a thread or process counts as hung
@@ -101,6 +102,21 @@ def test_threads_with_one_estimator_each_of_another_kind():
     makers = [lambda cls=cls: quick(cls) for cls in ESTIMATORS]
     alone = [[bits(make(), X, y)] * FITS for make in makers]
     assert side_by_side(makers, X, y) == alone
+
+
+def test_evaluations_in_threads():
+    X, y = digits(per_class=6)
+    condensed = Random(2, random_state=0).fit(X, y).condensed_
+
+    def score(seed: int) -> list[float]:
+        networks = {"network": Dropping, "n_networks": 2, "max_iter": 2}
+        return evaluate(condensed, X, y, random_state=seed, **networks).scores.tolist()
+
+    alone = [score(seed) for seed in range(THREADS)]
+    before = global_states()
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert list(pool.map(score, range(THREADS))) == alone
+    assert global_states() == before
 
 
 # Processes

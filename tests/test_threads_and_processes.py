@@ -198,7 +198,10 @@ def test_a_fit_in_a_spawned_child():
     assert in_a_process("spawn", M3DCondenser, X, y) == bits(small(M3DCondenser), X, y)
 
 
-@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize(
+    "backend",
+    ["threading", pytest.param("loky", marks=pytest.mark.slow)],  # workers import all
+)
 def test_workers_of_joblib(backend):
     X, y = digits(per_class=6)
     makers = [small(cls) for cls in (M3DCondenser, DMCondenser, NetworkClassifier)] * 2

@@ -73,7 +73,7 @@ def _host_tensor(rows: np.ndarray | LazyRows, units: Units, dtype: torch.dtype) 
         own = rows[:]
         if not own.flags.writeable:  # torch warns of arrays it could write to by mistake
             own = own.copy(order="K")
-    return torch.from_numpy(own if min(own.strides, default=0) >= 0 else own.copy())
+    return torch.from_numpy(own)
 
 
 def _scale(rows: Any, units: Units, device: torch.device, dtype: torch.dtype) -> Scale:

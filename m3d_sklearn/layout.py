@@ -77,6 +77,9 @@ class Layout:
         """Canonical rows of an array, a view where numpy can give one."""
         if not self.is_image:
             return X
+        if X.dtype == np.uint8:
+            # These reach the networks as they lie in memory, and passes round by that.
+            X = np.ascontiguousarray(X)
         images = X.reshape(len(X), *(self.image_shape or self.sample_shape))
         if self.channel_axis is None:
             return images[:, None]

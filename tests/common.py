@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -178,6 +179,15 @@ def fresh_process() -> dict[str, Any]:
         assert done.returncode == 0, done.stderr
         found = joblib.load(back)
     return found | {"expected": {name: answers(e, X) for name, e in fitted.items()}}
+
+
+def global_states() -> dict[str, Any]:
+    """States of every global generator of random numbers."""
+    return {
+        "torch": torch.get_rng_state().tolist(),
+        "Python": random.getstate(),
+        "numpy": [str(part) for part in np.random.get_state()],  # noqa: NPY002
+    }
 
 
 def quietly(function: Any, *args: Any, **kwargs: Any) -> Any:

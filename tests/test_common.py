@@ -9,7 +9,6 @@ import inspect
 import io
 import os
 import pkgutil
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
@@ -28,6 +27,7 @@ from common import (
     colour,
     digits,
     fresh_process,
+    global_states,
     iris,
     name_of,
     quietly,
@@ -224,14 +224,6 @@ def test_random_state_reaches_what_is_inside():
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-
-
-def global_states() -> dict[str, Any]:
-    return {
-        "torch": torch.get_rng_state().tolist(),
-        "Python": random.getstate(),
-        "numpy": [str(part) for part in np.random.get_state()],  # noqa: NPY002
-    }
 
 
 @pytest.mark.parametrize("make_data", [iris, digits], ids=name_of)

@@ -67,6 +67,19 @@ def test_canonical_rows_are_a_view_where_they_can_be(name):
     assert np.shares_memory(Layout(sample_shape, "float64", image_shape, axis).to_rows(X), X)
 
 
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "table"])
+def test_8_bit_images_lie_one_way_whatever_the_array_did(name):
+    """Networks get them as they lie, and the order of sums follows that."""
+    sample_shape, image_shape, axis, _ = LAYOUTS[name]
+    layout = Layout(sample_shape, "uint8", image_shape, axis)
+    X = np.arange(4 * np.prod(sample_shape), dtype=np.uint8).reshape(4, *sample_shape)
+    rows = layout.to_rows(X)
+    assert np.shares_memory(rows, X)
+    for same in (np.asfortranarray(X), np.repeat(X, 2, -1)[..., ::2], X[::-1].copy()[::-1]):
+        assert layout.to_rows(same).strides == rows.strides
+        np.testing.assert_array_equal(layout.to_rows(same), rows)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int32"])
 def test_integer_images_are_rounded(dtype):
     rows = np.array([0.4, 0.5, 0.6, 1.5, 2.5, 99.51]).reshape(1, 1, 2, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -56,7 +57,16 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     ------
     ValueError
         If the name is unknown, or the device is not on this machine.
+
+    Notes
+    -----
+    All work begins here, so here a child that was forked after its parent worked goes on
+    with one thread: the parent's are gone, and OpenMP would wait for them without end.
     """
+    if _process() != os.getpid():
+        torch.set_num_threads(1)
+        _process.cache_clear()
+        _process()
     allowed = "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"
     if isinstance(device, str) and device == "auto":
         if torch.cuda.is_available() and ranks().size > 1:
@@ -78,6 +88,12 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     if resolved.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"device={device!r} is not available here; use 'auto' or 'cpu'.")
     return resolved
+
+
+@functools.cache
+def _process() -> int:
+    """The process that worked here first, in a forked child its parent."""
+    return os.getpid()
 
 
 def _cuda_of(local: int) -> torch.device:

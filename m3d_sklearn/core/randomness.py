@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +15,7 @@ from m3d_sklearn.core.devices import global_generators
 __all__ = ["Stream", "borrowed_global_generators"]
 
 GENERATORS = "generator", "host", "children"
+TURNS: dict[int, threading.RLock] = {}  # by process: a forked child cannot open its parent's lock
 
 
 class Stream:
@@ -88,15 +91,17 @@ class Stream:
 def borrowed_global_generators(stream: Stream) -> Iterator[None]:
     """Seed the global generators of the CPU and the run's device, and put them back after.
 
-    For code that draws from nowhere else, such as a layer's own initialisation.
+    For code that draws from nowhere else, such as a layer's own initialisation. Threads that
+    fit side by side take turns.
     """
     generators = global_generators(stream.device)
-    states = [generator.get_state() for generator in generators]
     seed = stream.seed()
-    try:
-        for generator in generators:
-            generator.manual_seed(seed)
-        yield
-    finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
+    with TURNS.setdefault(os.getpid(), threading.RLock()):
+        states = [generator.get_state() for generator in generators]
+        try:
+            for generator in generators:
+                generator.manual_seed(seed)
+            yield
+        finally:
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)

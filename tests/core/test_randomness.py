@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import torch
 
@@ -75,6 +77,45 @@ def test_borrowed_generators_follow_the_stream_and_are_given_back():
             drawn.append(torch.rand(4))
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
+
+
+@pytest.mark.usefixtures("globals_untouched")
+def test_threads_take_turns_with_the_borrowed_generators():
+    first, second, end, at_once = (threading.Event() for _ in range(4))
+    at_once.set()
+    drawn = {}
+
+    def draw(seed, begun, wait):
+        with borrowed_global_generators(Stream(seed, CPU)):
+            begun.set()
+            assert wait.wait(60)
+            drawn[seed] = torch.rand(4)
+
+    threads = [
+        threading.Thread(target=draw, args=(3, first, end)),
+        threading.Thread(target=draw, args=(4, second, at_once)),
+    ]
+    threads[0].start()
+    assert first.wait(60)
+    threads[1].start()
+    assert not second.wait(0.1)
+    end.set()
+    for thread in threads:
+        thread.join(60)
+    for seed, found in drawn.items():
+        with borrowed_global_generators(Stream(seed, CPU)):
+            assert torch.equal(torch.rand(4), found)
+    assert set(drawn) == {3, 4}
+
+
+@pytest.mark.usefixtures("globals_untouched")
+def test_a_thread_may_borrow_what_it_has_borrowed():
+    with borrowed_global_generators(Stream(3, CPU)):
+        expected = torch.rand(4)
+    with borrowed_global_generators(Stream(3, CPU)):
+        with borrowed_global_generators(Stream(4, CPU)):
+            torch.rand(2)
+        assert torch.equal(torch.rand(4), expected)
 
 
 @pytest.mark.usefixtures("globals_untouched")

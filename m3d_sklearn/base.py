@@ -24,17 +24,17 @@ from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.core.devices import resolve_device
 from m3d_sklearn.core.distributed import ranks
 from m3d_sklearn.core.host_rows import HostRows, StreamedPools
-from m3d_sklearn.core.kernels import mean_squared_distance
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.device_rows import held_or_read
-from m3d_sklearn.layout import Units
+from m3d_sklearn.layout import BLOCK, Units
 from m3d_sklearn.row_source import fingerprint_of
 from m3d_sklearn.storage import plain
 
 __all__ = ["BaseCondenser", "Result", "Task", "make_pools", "versions"]
 
 BLOCK_ROWS = 4096  # rows of X that transform turns into units at a time
+SMALLEST = float(np.finfo(np.float64).tiny ** 0.5)  # that a mean squared distance may be
 
 
 @dataclass(frozen=True)
@@ -195,15 +195,12 @@ class BaseCondenser(
             versions=versions(),
             soft_labels=result.soft_labels,
         )
-        decoded = np.array(_flat_units(condensed.units, _decoded_rows(condensed)))
-        spread = mean_squared_distance(
-            torch.from_numpy(decoded - decoded.mean(0))[None], torch.tensor([float(len(decoded))])
-        )
+        decoded = _decoded_rows(condensed)
         return {
             "condensed_": condensed,
             "ipc_": dict(zip(data.classes.tolist(), task.ipc.tolist(), strict=True)),
             "params_": params,
-            "bandwidth_": float(spread),
+            "bandwidth_": _spread(condensed.units, decoded),
             "_n_features_out": len(decoded),
             **result.attributes,
         }
@@ -264,6 +261,16 @@ def _check_same(fingerprints: list[str]) -> None:
             "X and y must be the same in all processes of distributed(); those of the ranks "
             f"{differing} differ from rank 0's."
         )
+
+
+def _spread(units: Units, rows: np.ndarray) -> float:
+    """Mean of ‖u − v‖² over pairs of different rows, in units, in float64, block by block."""
+    step = max(1, BLOCK // rows[0].size)
+    starts = range(0, len(rows), step)
+    mean = sum(_flat_units(units, rows[i : i + step]).sum(0) for i in starts) / len(rows)
+    scatter = sum(np.square(_flat_units(units, rows[i : i + step]) - mean).sum() for i in starts)
+    # Identical rows have no scale of their own: any positive one makes them alike.
+    return max(float(2 * scatter / (len(rows) - 1)), SMALLEST)
 
 
 def _decoded_rows(condensed: CondensedSet) -> np.ndarray:

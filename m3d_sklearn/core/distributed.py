@@ -181,8 +181,9 @@ class Share:
     @classmethod
     def whole(cls, ranks: Alone, counts: Sequence[int]) -> Share:
         """Every rank has all of them, for classes that depend on one another."""
-        size = ranks.size
-        return cls(ranks, [slice(0, len(counts))] * size, [slice(0, sum(counts))] * size)
+        # All of them compute the same, and the first one's rows count.
+        rows = [slice(0, sum(counts)), *[slice(0, 0)] * (ranks.size - 1)]
+        return cls(ranks, [slice(0, len(counts))] * ranks.size, rows)
 
     @property
     def own(self) -> slice:
@@ -196,7 +197,7 @@ class Share:
 
     def gather_(self, tensor: Tensor) -> None:
         """Give every rank all of a tensor whose first axis is the stored rows."""
-        if self.divided:
+        if self.ranks.size > 1:
             self.ranks.exchange_(tensor, self.rows)
 
     def mean(self, losses: Tensor) -> Tensor:

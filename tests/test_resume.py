@@ -86,7 +86,11 @@ RUNS = {
     "DC, random networks": (DCCondenser, iris, {"iterations_per_network": 4, "inner_epochs": 0}),
     "DSA, published": (DSACondenser, colour, {"preset": "paper", "iterations_per_network": 3}),
     "CAFE": (CAFECondenser, digits, {"batch_real": 5}),
-    "CAFE+DSA": (CAFECondenser, colour, {"augmentation": "auto", "preset": "paper"}),
+    "CAFE+DSA": (
+        CAFECondenser,
+        colour,
+        {"augmentation": [("color", "crop", "flip")], "preset": "paper"},
+    ),
     "IDM": (
         IDMCondenser,
         digits,

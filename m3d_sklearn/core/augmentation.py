@@ -173,7 +173,7 @@ def check_policy(policy: Policy, parameter: str = "augmentation") -> None:
             f"{parameter} must be 'auto', None or a list of operations; got {policy!r}."
         )
     for entry in policy:
-        for name in entry if isinstance(entry, tuple) and entry else (entry,):
+        for name in entry if isinstance(entry, (tuple, list)) and entry else (entry,):
             if not isinstance(name, str) or name not in {*OPERATIONS, *ALIASES}:
                 raise ValueError(
                     f"{parameter} knows the operations {sorted([*OPERATIONS, *ALIASES])}; "
@@ -293,7 +293,9 @@ def resolve(policy: Policy | str | None, automatic: Policy, is_image: bool) -> P
         raise ValueError(
             f"augmentation is for images, and X is a table; use 'auto' or None, got {policy!r}."
         )
-    return policy
+    # Configuration files have no tuples.
+    choices = [tuple(entry) if isinstance(entry, list) else entry for entry in policy]
+    return choices if any(isinstance(entry, list) for entry in policy) else policy
 
 
 def single_operation(shape: tuple[int, ...]) -> Policy:

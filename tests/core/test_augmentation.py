@@ -313,6 +313,7 @@ def test_resolve():
     assert resolve("auto", MATCHING, is_image=False) == ()
     assert resolve(None, MATCHING, is_image=True) == ()
     assert resolve(["crop"], MATCHING, is_image=True) == ["crop"]
+    assert resolve([["crop", "flip"], "color"], (), is_image=True) == [("crop", "flip"), "color"]
     assert resolve([], MATCHING, is_image=False) == []
     with pytest.raises(ValueError, match="augmentation is for images, and X is a table"):
         resolve(["crop"], MATCHING, is_image=False)

@@ -149,7 +149,8 @@ class BaseCondenser(
             )
         )
         if others.size > 1:
-            _check_same(others.collect(fingerprint_of(data.rows, data.labels)))
+            own = {"X and y": fingerprint_of(data.rows, data.labels), **self._shared_params()}
+            _check_same(others.collect(own))
         ipc = self._stored_rows(validation.resolve_ipc(self.ipc, data), data)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         seed = others.agree(seed)
@@ -160,6 +161,16 @@ class BaseCondenser(
         for name, value in fitted.items():
             setattr(self, name, value)
         return self
+
+    def _shared_params(self) -> dict[str, Any]:
+        """Parameters that processes of one fit must have alike, those that can be compared."""
+        own = {"device", "random_state", "verbose"}
+        plain = (bool, int, float, str, type(None))
+        return {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name not in own and isinstance(value, plain)
+        }
 
     def _condense(self, task: Task) -> Result:
         raise NotImplementedError  # pragma: no cover - a method writes this
@@ -254,13 +265,15 @@ def make_pools(task: Task, cache: int | str = "auto") -> ClassPools:
     return kind(rows, labels, len(task.data.classes), scale)
 
 
-def _check_same(fingerprints: list[str]) -> None:
-    differing = [rank for rank, found in enumerate(fingerprints) if found != fingerprints[0]]
-    if differing:
-        raise ValueError(
-            "X and y must be the same in all processes of distributed(); those of the ranks "
-            f"{differing} differ from rank 0's."
-        )
+def _check_same(given: list[dict[str, Any]]) -> None:
+    """Whether all processes have the same data and parameters; every one of them can tell."""
+    for name, value in given[0].items():
+        differing = [rank for rank, own in enumerate(given) if own.get(name) != value]
+        if differing:
+            raise ValueError(
+                f"{name} must be the same in all processes of distributed(); the ranks "
+                f"{differing} have others than rank 0."
+            )
 
 
 def _spread(units: Units, rows: np.ndarray) -> float:

@@ -119,7 +119,17 @@ def test_other_data_in_one_process_are_refused_in_all():
     for well, said in outcomes(begin(3, differing)):
         assert not well
         assert said.startswith("ValueError: X and y must be the same in all processes")
-        assert "[1, 2] differ" in said
+        assert "[1, 2] have others" in said
+
+
+def other_parameters(others):
+    quick(M3DCondenser, max_iter=12 + others.rank, verbose=0).fit(*digits())
+
+
+def test_other_parameters_in_one_process_are_refused_in_all():
+    for well, said in outcomes(begin(2, other_parameters)):
+        assert not well
+        assert said.startswith("ValueError: max_iter must be the same in all processes")
 
 
 def missing(others):

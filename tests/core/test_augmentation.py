@@ -293,7 +293,9 @@ def test_policies_that_are_fine(policy):
         (["color", "blur"], "'blur'"),
         ([("flip", "blur")], "'blur'"),
         ([3], "3"),
-        ([["crop", "flip"]], r"\['crop', 'flip'\]"),  # a list where a tuple is meant
+        ([["crop", "blur"]], "'blur'"),  # a list is as good as a tuple
+        ([[("crop", "flip")]], r"\('crop', 'flip'\)"),  # a choice within a choice
+        (["crop", []], r"\[\]"),
         (["crop", ()], r"\(\)"),  # one of no members
     ],
 )

@@ -149,6 +149,8 @@ KERNELS: list[Bad] = [
     ("kernel", 3, "[Gg]ot 3"),
     ("bandwidth", -1.0, "got -1"),
     ("bandwidth", 0, "got 0"),
+    ("iterations_per_draw", 0, "got 0"),
+    ("iterations_per_draw", "network", "got 'network'"),
     ("bandwidth", "median", "'mean'.*got 'median'"),
     ("bandwidth", [1.0, -1.0], r"positive numbers; got \[1.0, -1.0\]"),
     ("bandwidth", [], r"positive numbers; got \[\]"),

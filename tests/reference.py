@@ -20,13 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3d_sklearn.core import augmentation
+from m3d_sklearn.core.draws import StepDraw, draw_step
 from m3d_sklearn.core.networks import ConvNet
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import NetworkSource
-from m3d_sklearn.core.step import StepDraw, draw_step
 
 MAX_DECODED = 200
 Steps = Iterable[tuple[StepDraw, nn.Module]]
@@ -42,7 +42,8 @@ def draw_steps(
 ) -> Iterator[tuple[StepDraw, nn.Module]]:
     """Draws and network of each iteration, in the order in which the engine makes them."""
     for iteration in range(recipe.max_iter if n_iter is None else n_iter):
-        drawn = draw_step(pools, recipe, stream)
+        if iteration % recipe.iterations_per_draw == 0:
+            drawn = draw_step(pools, recipe, stream)
         network, _ = networks(Progress(torch.empty(0), iteration))
         yield drawn, network
 

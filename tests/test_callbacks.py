@@ -279,7 +279,7 @@ def test_parameters_of_evaluate_are_checked_before_the_first_iteration(setting):
     curve = AccuracyCurve(X, y, [12], **setting)
     fitted = condenser().set_callbacks(curve)
     with (
-        mock.patch("m3d_sklearn.core.loop.draw_step", side_effect=AssertionError("too late")),
+        mock.patch("m3d_sklearn.core.draws.draw_step", side_effect=AssertionError("too late")),
         pytest.raises(ValueError, match=f"{next(iter(setting))}.* must be"),
     ):
         fitted.fit(X, y)

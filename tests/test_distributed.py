@@ -32,6 +32,11 @@ RUNS = {
     "M3D, images": (M3DCondenser, digits, {"batch_real": 5}),
     "M3D, a pool": (M3DCondenser, digits, {"pool": 2, "iterations_per_network": 2}),
     "M3D, mosaics": (M3DCondenser, digits, {"factor": 2, "augmentation": ["color", "crop"]}),
+    "M3D, a draw for a network": (
+        M3DCondenser,
+        digits,
+        {"iterations_per_draw": 5, "batch_real": 5},
+    ),
     "M3D, published": (M3DCondenser, colour, {"preset": "paper"}),
     "M3D, unequal classes": (M3DCondenser, digits, {"ipc": {0: 5, 1: 1, 2: 2}}),
     "M3D, tol": (M3DCondenser, iris, {"tol": 1e-9, "n_iter_no_change": 10, "max_iter": 60}),

@@ -161,13 +161,15 @@ def test_fused_blocks_in_bfloat16_are_as_near_as_the_modules():
         assert (ours - true).norm() < 1.5 * (theirs - true).norm()
 
 
+@pytest.mark.parametrize("iterations_per_draw", [1, 4])
 @pytest.mark.parametrize("counts", [[2] * 4, [60] * 4])
-def test_recorded_steps_are_the_plain_ones(counts, monkeypatch):
-    """Over classes shuffled anew, networks redrawn, and decoded rows drawn."""
+def test_recorded_steps_are_the_plain_ones(counts, iterations_per_draw, monkeypatch):
+    """Over classes shuffled anew, networks redrawn, decoded rows drawn, real features kept."""
     rows = []
     for able in (True, False):
         monkeypatch.setattr("m3d_sklearn.core.gpu.graphs.records", lambda d, able=able: able)
-        _, *rest = small_run(counts=counts, max_iter=25)
+        kept = {"iterations_per_draw": iterations_per_draw}
+        _, *rest = small_run(counts=counts, max_iter=60, **kept)
         start = torch.rand(sum(counts), *SHAPE, generator=torch.Generator().manual_seed(1))
         rows.append(condense(start.double().to(CUDA), *rest).rows)
     torch.testing.assert_close(*rows, rtol=0, atol=1e-9)

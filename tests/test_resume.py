@@ -77,6 +77,16 @@ RUNS = {
         digits,
         {"factor": 2, "augmentation": ["color", ("crop", "cutout"), "rotate"]},
     ),
+    "a draw for some iterations": (
+        M3DCondenser,
+        digits,
+        {
+            "iterations_per_draw": 4,
+            "batch_real": 5,
+            "factor": 2,
+            "augmentation": ["color", ("crop", "cutout"), "rotate"],
+        },
+    ),
     "published": (M3DCondenser, digits, {"preset": "paper"}),
     "momentum 0": (M3DCondenser, digits, {"optimizer": "sgd", "momentum": 0.0}),
     "tol": (M3DCondenser, iris, {"tol": 1e-9, "n_iter_no_change": 10, "max_iter": 60}),
@@ -124,7 +134,7 @@ def test_a_finished_run_gives_its_result_at_once(tmp_path):
     X, y = iris()
     kept = quick(checkpoint=tmp_path / "run.ckpt").fit(X, y)
     before = (tmp_path / "run.ckpt").read_bytes()
-    with mock.patch("m3d_sklearn.core.loop.draw_step", side_effect=Stopped):
+    with mock.patch("m3d_sklearn.core.draws.draw_step", side_effect=Stopped):
         again = quick(checkpoint=tmp_path / "run.ckpt").fit(X, y)
     assert_same_fit(again, kept)
     assert (tmp_path / "run.ckpt").read_bytes() == before
@@ -349,6 +359,8 @@ HOSTILE = {
     "the optimiser": (("run", "optimizer", "parameters"), [{"step": torch.zeros(())}]),
     "no optimiser": (("run", "optimizer", "parameters"), []),
     "the plateau": (("run", "plateau"), []),
+    "the draw": (("run", "draws"), {}),
+    "a draw of nothing": (("run", "draws", "drawn"), {}),
     "a part": (("run",), {}),
     "the run": (("run",), None),
     "the identity": (("identity",), [1]),
@@ -495,9 +507,9 @@ def test_no_handler_stays_behind(tmp_path, monkeypatch):
 
 def signalled_at(n_iter, *numbers):
     """Patches the loop so that signals come within an iteration."""
-    from m3d_sklearn.core import loop
+    from m3d_sklearn.core import draws
 
-    draw, calls = loop.draw_step, []
+    draw, calls = draws.draw_step, []
 
     def draw_step(*arguments):
         calls.append(1)
@@ -506,7 +518,7 @@ def signalled_at(n_iter, *numbers):
                 signal.raise_signal(number)
         return draw(*arguments)
 
-    return mock.patch.object(loop, "draw_step", draw_step)
+    return mock.patch.object(draws, "draw_step", draw_step)
 
 
 def test_ctrl_c_writes_a_last_checkpoint_and_is_raised(tmp_path):

@@ -147,6 +147,7 @@ class MatchingCondenser(BaseCondenser):
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
             precision=self._precision(task),
+            iterations_per_draw=int(settings.get("iterations_per_draw", 1)),
         )
 
     def _precision(self, task: Task) -> torch.dtype:

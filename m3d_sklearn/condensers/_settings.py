@@ -50,12 +50,14 @@ def defaults(
     factor = given.get("factor", 2 if large else 1)
     optimizer = given.get("optimizer", "adam")
     pool = POOL if large and isinstance(network, str) else 0
+    every = given.get("iterations_per_network", 5)
     return {
         "factor": factor,
         "augmentation": MATCHING if large else (),
         "init": "mix" if factor > 1 else "real",
         "max_iter": UNLIMITED if timed else default_iterations(shape, device),
-        "iterations_per_network": 5,
+        "iterations_per_network": every,
+        "iterations_per_draw": every if large and not is_accelerator(device) else 1,
         "pool": pool,
         "calibration": CALIBRATION if given.get("pool", pool) else 0.0,
         "batch_real": 128 if not large or is_accelerator(device) else 64,
@@ -75,6 +77,7 @@ def published(shape: tuple[int, ...], ipc: np.ndarray, given: Mapping[str, Any])
         "init": "mix" if factor > 1 else "real",
         "max_iter": 10_000,
         "iterations_per_network": 5,
+        "iterations_per_draw": 1,
         "pool": 0,
         "calibration": 0.0,
         "batch_real": 128,

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,7 @@ __all__ = [
     "check_policy",
     "draw",
     "draw_by_batch",
+    "gives",
     "resolve",
     "single_operation",
     "tensors",
@@ -204,6 +205,15 @@ def draw(policy: Policy, groups: int, size: tuple[int, int], stream: Stream) -> 
         for name in ALIASES.get(choice, (choice,)):
             drawn.append(Draw(name, OPERATIONS[name].draw(stream, groups, *size)))
     return drawn
+
+
+def gives(policy: Policy, names: Any) -> bool:
+    """Whether a draw of the policy may be of the operations with these names, in this order."""
+    known: set[tuple[str, ...]] = {()}
+    for entry in policy:
+        members = entry if isinstance(entry, tuple) else (entry,)
+        known = {had + ALIASES.get(name, (name,)) for had in known for name in members}
+    return isinstance(names, list) and tuple(map(str, names)) in known
 
 
 def draw_by_batch(

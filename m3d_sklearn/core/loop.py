@@ -4,7 +4,8 @@ A method is an *objective*, a *source of networks* and defaults. One iteration:
 
 1. take a network from the source;
 2. for every class at once, draw real rows, decode the stored rows (at most 200 of them a
-   class), and put both through the class's one augmentation draw;
+   class), and put both through the class's one augmentation draw; a draw may serve some
+   iterations, and real features are then computed once for as long as the network stays;
 3. step the stored rows along the gradient of the summed losses, and clamp them.
 
 Classes are independent given the network, so they share one batched pass; nothing in the
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from m3d_sklearn.core.devices import fused_optimizer, is_accelerator
 from m3d_sklearn.core.distributed import ALONE, Share
+from m3d_sklearn.core.draws import Draws
 from m3d_sklearn.core.keeper import Unkept
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
@@ -29,7 +31,7 @@ from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import NetworkSource
 from m3d_sklearn.core.state import StatefulOptimizer
-from m3d_sklearn.core.step import Gradient, Objective, draw_step
+from m3d_sklearn.core.step import Gradient, Objective
 
 __all__ = ["Outcome", "condense"]
 
@@ -143,17 +145,19 @@ def condense(
     gradient = Gradient(pools, recipe, objective, stream, share.own)
     progress, plateau, keeper = Progress(rows, share=share), Plateau(recipe), keeper or Unkept()
     moments = StatefulOptimizer(optimizer, share)
-    parts = {"progress": progress, "optimizer": moments, "plateau": plateau}
+    draws = Draws(pools, recipe, stream)
+    parts = {"progress": progress, "optimizer": moments, "plateau": plateau, "draws": draws}
     if keeper.restore(parts | {"stream": stream, "pools": pools, "networks": networks}):
         return _outcome(progress)
     check_every = CHECK_EVERY if is_accelerator(rows.device) else LOSS_EVERY
     over = False
 
     def iterate() -> None:
-        drawn = draw_step(pools, recipe, stream)
+        drawn, new_draw = draws(progress.n_iter)
         network, new = networks(progress)
         look = progress.n_iter % LOSS_EVERY == 0
-        losses = gradient(rows, network, drawn, whole=look, new_network=new)
+        news = {"new_network": new, "new_draw": new_draw}
+        losses = gradient(rows, network, drawn, whole=look, **news)
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * rate_factor(recipe.schedule, progress.done)
         optimizer.step()

@@ -43,6 +43,8 @@ class Recipe:
         At least LOSS_EVERY, so that a window holds a loss.
     precision : torch.dtype
         Of the network's passes; all else is in the rows' own.
+    iterations_per_draw : int
+        Iterations between two draws of real rows, augmentation and decoded rows.
     """
 
     counts: list[int]
@@ -58,6 +60,7 @@ class Recipe:
     tol: float | None = None
     n_iter_no_change: int = 100
     precision: torch.dtype = torch.float32
+    iterations_per_draw: int = 1
 
 
 def decoded_counts(recipe: Recipe) -> list[int]:

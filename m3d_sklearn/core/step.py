@@ -1,10 +1,9 @@
-"""One iteration of the loop: its draws, its batches, and the gradient of the stored rows."""
+"""One iteration of the loop: its batches, and the gradient of the stored rows."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
@@ -12,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from m3d_sklearn.core import augmentation, formation
-from m3d_sklearn.core.augmentation import Draw
-from m3d_sklearn.core.devices import is_accelerator, out_of_memory, upload, working_memory
+from m3d_sklearn.core.devices import is_accelerator, out_of_memory, working_memory
 from m3d_sklearn.core.distributed import ALONE
+from m3d_sklearn.core.draws import StepDraw, tensors_of, with_tensors
 from m3d_sklearn.core.gpu.graphs import Graphs
 from m3d_sklearn.core.networks import Effort, draws_nothing
 from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
-from m3d_sklearn.core.recipe import MAX_DECODED, Recipe, decoded_counts
+from m3d_sklearn.core.recipe import Recipe, decoded_counts
 from m3d_sklearn.core.sampling import ClassPools, range_numbers
 
-__all__ = ["Batch", "Gradient", "Objective", "StepDraw", "draw_step"]
+__all__ = ["Batch", "Gradient", "Objective"]
 
 BYTES_PER_PIXEL = 128 * 4 * 6  # six activations of 128 channels in float32, kept for the gradient
 BYTES_PER_PAIR = 4 * 8  # of real and decoded rows, in the kernel
@@ -41,29 +40,9 @@ class Batch(NamedTuple):
     same_real: bool = False
     """Whether network and real rows of these classes are those of the last call, to the bit."""
     keep_real: bool = False
-    """Whether the same real rows come again for as long as the network stays."""
+    """Whether the same real rows may come again while the network stays."""
     effort: Effort = Effort()
     """Precision of the passes, and how many images may be in memory together."""
-
-
-class StepDraw(NamedTuple):
-    """All random choices of one iteration but the network's weights."""
-
-    real: Tensor
-    decoded: Tensor | None
-    augmentation: list[Draw]
-
-
-def _tensors_of(drawn: StepDraw) -> list[Tensor]:
-    decoded = [] if drawn.decoded is None else [drawn.decoded]
-    return [drawn.real, *decoded, *augmentation.tensors(drawn.augmentation)]
-
-
-def _with_tensors(drawn: StepDraw, tensors: Sequence[Tensor]) -> StepDraw:
-    """The same choices, read from other tensors."""
-    real, *rest = tensors
-    decoded = None if drawn.decoded is None else rest.pop(0)
-    return StepDraw(real, decoded, augmentation.with_tensors(drawn.augmentation, rest))
 
 
 class Objective(Protocol):
@@ -74,34 +53,6 @@ class Objective(Protocol):
     """
 
     def __call__(self, network: nn.Module, batch: Batch) -> Tensor: ...
-
-
-def draw_step(pools: ClassPools, recipe: Recipe, stream: Stream) -> StepDraw:
-    """Make every random choice of one iteration."""
-    real = pools.draw(recipe.batch_real, stream)
-    totals = [count * recipe.factor**2 for count in recipe.counts]
-    decoded = _draw_decoded(totals, stream) if max(totals) > MAX_DECODED else None
-    size = pools.sample_shape[1:]
-    drawn = augmentation.draw(recipe.policy, len(recipe.counts), size, stream)
-    return StepDraw(real, decoded, drawn)
-
-
-def _draw_decoded(totals: list[int], stream: Stream) -> Tensor:
-    """MAX_DECODED of each class's decoded rows, in their order; all where there are fewer."""
-    longest, device = max(totals), stream.device
-    keys = stream.uniform(len(totals), longest)
-    if min(totals) < longest:
-        sizes = upload(totals, device)
-        keys.masked_fill_(torch.arange(longest, device=device) >= sizes[:, None], math.inf)
-    chosen = keys.topk(MAX_DECODED, largest=False).indices.sort().values
-    first = upload(list(accumulate(totals, initial=0))[:-1], device)
-    chosen = (chosen + first[:, None]).flatten()
-    if min(totals) >= MAX_DECODED:
-        return chosen
-    # A shorter class's own places come first in its row, and padding after them.
-    kept = [min(total, MAX_DECODED) for total in totals]
-    places = [c * MAX_DECODED + i for c, count in enumerate(kept) for i in range(count)]
-    return chosen[upload(places, device)]
 
 
 class Part(NamedTuple):
@@ -192,17 +143,25 @@ class Gradient:
         self.alike = len(set(recipe.counts)) == len(set(pools.batch_counts(recipe.batch_real))) == 1
         # What is read from the host cannot be recorded.
         self.alike = self.alike and isinstance(pools.rows, Tensor)
+        self.keeps_real = self.fixed_real or recipe.iterations_per_draw > 1
         self.graphs = Graphs(self.device)
         self.memory = working_memory(self.device)
         self.parts = split_classes(pools, recipe, self.memory, self.device, own)
 
     def __call__(
-        self, rows: Tensor, network: nn.Module, drawn: StepDraw, *, whole: bool, new_network: bool
+        self,
+        rows: Tensor,
+        network: nn.Module,
+        drawn: StepDraw,
+        *,
+        whole: bool,
+        new_network: bool,
+        new_draw: bool,
     ) -> Tensor:
         """Fill ``rows.grad`` and give each class's loss; less memory is tried if need be."""
         if not self.parts:
             return rows.new_zeros(0)
-        same_real = self.fixed_real and not new_network
+        same_real = not new_network and (self.fixed_real or not new_draw)
         while True:
             try:
                 return self._over_parts(rows, network, drawn, whole, same_real)
@@ -214,16 +173,17 @@ class Gradient:
     def _over_parts(
         self, rows: Tensor, network: nn.Module, drawn: StepDraw, whole: bool, same_real: bool
     ) -> Tensor:
-        how = {"whole": whole, "same_real": same_real, "keep_real": self.fixed_real}
+        how = {"whole": whole, "same_real": same_real, "keep_real": self.keeps_real}
 
         def over_parts(*tensors: Tensor) -> Tensor:
-            own = _with_tensors(drawn, tensors)
+            own = with_tensors(drawn, tensors)
             return torch.cat([self._of_part(part, rows, network, own, how) for part in self.parts])
 
-        tensors = _tensors_of(drawn)
+        tensors = tensors_of(drawn)
         if self.fixed_real or not self.alike or not draws_nothing(network):
             return over_parts(*tensors)
-        kind = id(rows), id(network), whole, tuple(draw.name for draw in drawn.augmentation)
+        names = tuple(draw.name for draw in drawn.augmentation)
+        kind = id(rows), id(network), whole, same_real, names
         return self.graphs(over_parts, tensors, kind)
 
     def _of_part(

@@ -139,6 +139,22 @@ def test_time_alone_ends_a_run_whose_iterations_are_left_open():
     assert quick(1, max_iter=3, max_time=60.0).fit(X, y).n_iter_ == 3
 
 
+@pytest.mark.parametrize(
+    ("shape", "settings", "expected"),
+    [
+        ((1, 28, 28), {}, 5),
+        ((1, 28, 28), {"iterations_per_network": 3}, 3),
+        ((1, 28, 28), {"iterations_per_draw": 2}, 2),
+        ((1, 28, 28), {"preset": "paper"}, 1),
+        ((1, 8, 8), {}, 1),
+        ((4,), {}, 1),
+    ],
+)
+def test_a_draw_serves_a_network_where_a_pass_is_dear(shape, settings, expected):
+    params = quick(1, max_iter=0, **settings).fit(*noise(16, shape)).params_
+    assert params["iterations_per_draw"] == expected
+
+
 # The published settings
 
 
@@ -155,6 +171,7 @@ def test_the_papers_preset_is_the_published_loop():
         "init": "mix",
         "max_iter": 10_000,
         "iterations_per_network": 5,
+        "iterations_per_draw": 1,
         "batch_real": 128,
         "optimizer": "sgd",
         "learning_rate": pytest.approx(3 * (1 - 0.5**4) / (1 - 0.5)),

@@ -19,6 +19,7 @@ from torch import nn
 from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.core import augmentation, loop
 from m3d_sklearn.core.distributed import ALONE
+from m3d_sklearn.core.draws import draw_step
 from m3d_sklearn.core.kernels import make_kernel
 from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.networks import MLP
@@ -27,7 +28,6 @@ from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import decoded_counts
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import FreshNetworks
-from m3d_sklearn.core.step import draw_step
 
 # ------------------------------------------------- the batched engine and the plain loop
 
@@ -39,6 +39,12 @@ PROBLEMS = {
     "all real rows every time": lambda **k: Problem([4, 2, 3], [2, 2, 2], **k),
     "ragged": lambda **k: Problem([9, 3, 5, 12], [1, 3, 2, 5], batch_real=6, **k),
     "ragged, as published": lambda **k: Problem([9, 3, 5, 12], [1, 3, 2, 5], **PAPER, **k),
+    "a draw for two iterations": lambda **k: Problem(
+        [9, 9, 9], [2, 2, 2], **PAPER, iterations_per_draw=2, **k
+    ),
+    "a draw for a network": lambda **k: Problem(
+        [9, 3, 5, 12], [1, 3, 2, 5], **PAPER, iterations_per_draw=5, **k
+    ),
     "every operation": lambda **k: Problem(
         [9, 4], [1, 2], policy=("color", ("crop", "cutout"), "flip", "scale", "rotate"), **k
     ),

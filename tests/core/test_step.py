@@ -10,6 +10,7 @@ from torch import nn
 from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.core import networks as networks_module
 from m3d_sklearn.core import step
+from m3d_sklearn.core.augmentation import MATCHING
 from m3d_sklearn.core.kernels import make_kernel
 from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.networks import ConvNet, Effort, build, embed
@@ -265,3 +266,25 @@ def test_real_features_are_kept_only_where_they_come_again(batch_real, kept):
     objective = MMDObjective(make_kernel("rbf"))
     Problem((7, 9), (2, 1), batch_real=batch_real).engine(objective)
     assert bool(objective.real) == kept
+
+
+def test_real_rows_go_through_once_a_draw_and_network(monkeypatch):
+    """And their features stay in one place, from which a GPU's recorded steps read them."""
+    seen, objective = [], MMDObjective(make_kernel("rbf"))
+
+    def counted(network, x, effort):
+        if not torch.is_grad_enabled():
+            seen.append(len(x))
+        return embed(network, x, effort)
+
+    def watch(progress):
+        places.add(objective.real[0].data_ptr())
+        return False
+
+    places = set()
+    monkeypatch.setattr("m3d_sklearn.condensers._m3d.embed", counted)
+    settings = {"policy": MATCHING, "iterations_per_draw": 4, "max_iter": 20}
+    Problem((7, 9), (2, 1), **settings).engine(objective, watch)
+    # Draws are new at 0, 4, 8, 12 and 16, and networks at 0, 5, 10 and 15.
+    assert seen == [8] * 8
+    assert len(places) == 1

@@ -1,6 +1,6 @@
 """Speed and memory of the engine beside the published loop, in one run.
 
-    python benchmarks/speed.py [--quick] [--json FILE] [--only CASE ...]
+    python benchmarks/speed.py [--quick] [--json FILE] [--only CASE ...] [--precision bfloat16]
 
 Each case alternates a few iterations of the plain loop (benchmarks/plain.py) with as many
 of the engine's, and compares the medians: a machine's slow minutes hit both. Warm-up, and
@@ -33,7 +33,12 @@ from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.core.augmentation import MATCHING
 from m3d_sklearn.core.coresets import herd, k_center
 from m3d_sklearn.core.cpu.convnet import Passes, compiled_passes
-from m3d_sklearn.core.devices import is_accelerator, resolve_device, resolve_precision
+from m3d_sklearn.core.devices import (
+    PRECISIONS,
+    is_accelerator,
+    resolve_device,
+    resolve_precision,
+)
 from m3d_sklearn.core.kernels import make_kernel
 from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.networks import build
@@ -61,6 +66,7 @@ class Case:
     batch_real: int = 128
     plain: bool = True
     rounds: int = 5
+    precision: str = "auto"
 
 
 MNIST, CIFAR, LARGE = (1, 28, 28), (3, 32, 32), (3, 224, 224)
@@ -114,7 +120,7 @@ class Engine:
             momentum=0.5**case.n_classes,
             schedule="constant",
             max_iter=1,
-            precision=resolve_precision("auto", device),
+            precision=resolve_precision(case.precision, device),
         )
         self.rows = torch.rand(case.n_classes * case.ipc, *case.shape, device=device)
         self.networks = FreshNetworks("convnet", case.shape, case.n_classes, 5, self.stream)
@@ -244,6 +250,7 @@ def condensing(case: Case, device: torch.device) -> Row:
     flop, moved = counted(case)
     row: Row = {
         "case": case.name,
+        "precision": str(engine.recipe.precision).removeprefix("torch."),
         "plain_s": spent.get("plain"),
         "eager_s": spent["eager"],
         "compiled_s": spent.get("compiled"),
@@ -357,19 +364,24 @@ def names(kind: str) -> set[str]:
     return cases | {"growth", "evaluate", "coresets", "methods"}
 
 
-def measured(device: torch.device, quick: bool, only: list[str]) -> Iterator[Row]:
+def measured(
+    device: torch.device, quick: bool, only: list[str], precision: str = "auto"
+) -> Iterator[Row]:
     """All rows, the most wanted first."""
 
     def wanted(*names: str) -> bool:
         return not only or not set(names).isdisjoint(only)
 
+    def condensed(case: Case) -> Row:
+        return condensing(replace(case, precision=precision), device)
+
     yield rates(device)
     if quick:
-        yield from (condensing(case, device) for case in QUICK)
+        yield from map(condensed, QUICK)
         return
     for case in (*CASES, LARGE_ON[device.type]):
         if wanted(case.name):
-            yield condensing(case, device)
+            yield condensed(case)
     if wanted("evaluate"):
         yield evaluating(device)
     if wanted("methods"):
@@ -378,7 +390,7 @@ def measured(device: torch.device, quick: bool, only: list[str]) -> Iterator[Row
         yield from coresets(device)
     for case in GROWTH:
         if wanted("growth", case.name):
-            yield condensing(case, device)
+            yield condensed(case)
 
 
 def machine(device: torch.device) -> Row:
@@ -414,11 +426,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", metavar="FILE", help="add the rows to FILE as JSON lines")
     parser.add_argument("--only", nargs="*", default=[], metavar="CASE")
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--precision", choices=["auto", *PRECISIONS], default="auto", help="of the engine's passes"
+    )
     options = parser.parse_args(arguments)
     device = resolve_device(options.device)
     print(json.dumps(machine(device)))
     ceilings: Row = {}
-    for row in measured(device, options.quick, options.only):
+    for row in measured(device, options.quick, options.only, options.precision):
         if row["case"] == "rates":
             ceilings = {key: row[key] for key in row if key.endswith(("_tflops", "_gbs"))}
         row = row | ceilings | machine(device)

@@ -123,8 +123,9 @@ def test_every_command_is_one_that_its_script_takes(job, monkeypatch, tmp_path):
         monkeypatch.setattr(speed, "machine", lambda device: {})
         monkeypatch.setattr(speed, "measured", lambda *given: seen.append(given) or [])
         speed.main(arguments)
-        _, (_, quick, only) = seen
+        _, (_, quick, only, precision) = seen
         assert not quick
+        assert precision == "auto"
         assert set(only) <= speed.names("cuda")
     else:
         import accuracy

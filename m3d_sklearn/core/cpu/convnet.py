@@ -90,11 +90,12 @@ class _Features(torch.autograd.Function):
         passes: Passes,
         paddings: tuple[int, ...],
         grad_mode: bool,
+        precision: torch.dtype,
         *values: Tensor,
     ) -> Tensor:
         blocks = [BlockWeights(*values[3 * i : 3 * i + 3], p) for i, p in enumerate(paddings)]
         differentiable = grad_mode and any(ctx.needs_input_grad)
-        weights = prepared(blocks, x.shape[2:], differentiable)
+        weights = prepared(blocks, x.shape[2:], differentiable, precision)
         chunks = _chunks(x.detach(), chunk, passes.whole_chunks)
         room = _room(x, weights, chunk, passes)
         if not differentiable:
@@ -113,7 +114,7 @@ class _Features(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         shape, chunk, passes, weights, room = ctx.settings
         _ = ctx.saved_tensors  # raises where a weight was changed since
-        by_input, by_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[5:])
+        by_input, by_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[6:])
         images, totals = [], None
         parts = _chunks(gradient, chunk, passes.whole_chunks)
         for part, kept in zip(parts, ctx.kept, strict=True):
@@ -124,7 +125,7 @@ class _Features(torch.autograd.Function):
             totals = own if totals is None else [a + b for a, b in zip(totals, own, strict=True)]
         by_x = torch.cat(images)[: shape[0]] if by_input else None
         by_values = totals if by_weights else [None] * (3 * len(weights))
-        return by_x, None, None, None, None, *by_values
+        return by_x, None, None, None, None, None, *by_values
 
 
 def _room(x: Tensor, weights: Weights, chunk: int, passes: Passes) -> Tensor | None:
@@ -160,9 +161,15 @@ def features(x: Tensor, blocks: Sequence[BlockWeights], chunk: int, passes: Pass
     -------
     Tensor of shape (n, c'·h'·w')
         In the order of ``flatten`` of (n, c', h', w'). Differentiable once, by images and
-        weights.
+        weights. Under autocast wide convolutions are in its precision, all else is in the
+        weights' own.
     """
     values = [value for own in blocks for value in own[:3]]
     paddings = tuple(own.padding for own in blocks)
-    maps = _Features.apply(x, chunk, passes, paddings, torch.is_grad_enabled(), *values)
+    cast = torch.is_autocast_enabled("cpu")
+    precision = torch.get_autocast_dtype("cpu") if cast else x.dtype
+    x = x.to(values[0].dtype) if cast else x
+    with torch.autocast("cpu", enabled=False):
+        how = chunk, passes, paddings, torch.is_grad_enabled(), precision
+        maps = _Features.apply(x, *how, *values)
     return maps.permute(0, 3, 1, 2).flatten(1)

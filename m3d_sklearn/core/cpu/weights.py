@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from m3d_sklearn.core.cpu import winograd
@@ -19,7 +20,8 @@ class BlockWeights(NamedTuple):
     """One block's parameters.
 
     The convolution's bias is lost in the norm, and left out. A Winograd convolution's
-    weights come with their transform and that of its gradient.
+    weights come with their transform and that of its gradient. One in bfloat16 is computed
+    in that, all else in float32.
     """
 
     convolution: Tensor
@@ -36,16 +38,26 @@ def few_channels(weights: BlockWeights) -> bool:
 
 
 def prepared(
-    blocks: Sequence[BlockWeights], size: Sequence[int], differentiable: bool
+    blocks: Sequence[BlockWeights],
+    size: Sequence[int],
+    differentiable: bool,
+    precision: torch.dtype = torch.float32,
 ) -> tuple[BlockWeights, ...]:
-    """Add Winograd's transforms, once for all chunks, where they pay for images of `size`."""
+    """Weights for all chunks: Winograd's transforms, where they pay for images of `size`.
+
+    In bfloat16 wide convolutions take the direct sum: the processors that have units for it
+    do it faster than the transforms.
+    """
     ready = []
     height, width = size
     for own in blocks:
         weight = own.convolution.detach()
         own = own._replace(convolution=weight, scale=own.scale.detach(), shift=own.shift.detach())
         c_out, c_in = weight.shape[:2]
-        if own.padding == 1 and winograd.pays(c_in, c_out, height, width):
+        if precision == torch.bfloat16 and not few_channels(own):
+            channels_last = {"memory_format": torch.channels_last}
+            own = own._replace(convolution=weight.to(precision, **channels_last))
+        elif own.padding == 1 and winograd.pays(c_in, c_out, height, width):
             own = own._replace(transformed=winograd.transform_weights(weight))
             if differentiable:
                 turned = weight.flip(2, 3).transpose(0, 1)

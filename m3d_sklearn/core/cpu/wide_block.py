@@ -30,25 +30,27 @@ class KeptWide(NamedTuple):
 def _convolve(x: Tensor, weights: BlockWeights) -> Tensor:
     if weights.transformed is not None:
         return winograd.convolve(x, weights.transformed)
-    y = F.conv2d(x.permute(0, 3, 1, 2), weights.convolution, padding=weights.padding)
-    return y.permute(0, 2, 3, 1).contiguous()
+    rows = x.to(weights.convolution.dtype).permute(0, 3, 1, 2)
+    y = F.conv2d(rows, weights.convolution, padding=weights.padding)
+    return y.permute(0, 2, 3, 1).to(x.dtype).contiguous()
 
 
 def _input_gradient(dy: Tensor, x: Tensor, weights: BlockWeights) -> Tensor:
     if weights.turned is not None:
         return winograd.convolve(dy, weights.turned)
     shape = x.permute(0, 3, 1, 2).shape
-    dy = dy.permute(0, 3, 1, 2)
-    dx = torch.nn.grad.conv2d_input(shape, weights.convolution, dy, padding=weights.padding)
-    return dx.permute(0, 2, 3, 1).contiguous()
+    rows = dy.to(weights.convolution.dtype).permute(0, 3, 1, 2)
+    dx = torch.nn.grad.conv2d_input(shape, weights.convolution, rows, padding=weights.padding)
+    return dx.permute(0, 2, 3, 1).to(dy.dtype).contiguous()
 
 
 def _weight_gradient(dy: Tensor, x: Tensor, weights: BlockWeights) -> Tensor:
     if weights.transformed is not None:
         return winograd.weight_gradient(x, dy)
-    x, dy = x.permute(0, 3, 1, 2), dy.permute(0, 3, 1, 2)
-    shape = weights.convolution.shape
-    return torch.nn.grad.conv2d_weight(x, shape, dy, padding=weights.padding)
+    kind, shape = weights.convolution.dtype, weights.convolution.shape
+    rows, by_rows = (values.to(kind).permute(0, 3, 1, 2) for values in (x, dy))
+    found = torch.nn.grad.conv2d_weight(rows, shape, by_rows, padding=weights.padding)
+    return found.to(dy.dtype)
 
 
 def wide_block(x: Tensor, weights: BlockWeights) -> tuple[Tensor, KeptWide]:

@@ -229,13 +229,42 @@ def test_embedding_goes_by_these_passes():
     assert record.rows() == [16, 4]
 
 
-def test_autocast_takes_the_modules():
-    network, x = network_of().float(), images().float()
-    network.passes = None
+@networks
+@whole
+def test_bfloat16_is_as_near_as_the_modules_in_it(name, whole):
+    """Features and gradients, against the modules in double precision.
+
+    Where channels are few, one value that is rounded across ReLU's corner moves a gradient by
+    a tenth: there features alone are compared.
+    """
+    network, x = network_of(name), images(name).requires_grad_(True)
+    expected = network.blocks(x).flatten(1)
+    exact = [expected.detach(), *gradients(expected, [x, *parameters(network.blocks)])]
+    network, x = network.float(), x.detach().float().requires_grad_(True)
+    network.passes = Passes(whole_chunks=whole)
+    direction = uniform(*expected.shape, seed=30).float()
+    errors = []
+    for run in (network.embed, lambda x: network.blocks(x).flatten(1)):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = run(x).float()
+        by_inputs = torch.autograd.grad(found, [x, *parameters(network.blocks)], direction)
+        pairs = zip([found.detach(), *by_inputs], exact, strict=True)
+        errors.append([(one - true).norm() / true.norm() for one, true in pairs])
+    assert errors[0][0] < errors[1][0]
+    if network.width >= 64:
+        assert all(ours < 1.5 * theirs for ours, theirs in zip(*errors, strict=True))
+
+
+def test_bfloat16_keeps_to_the_wide_convolutions():
+    """What it leaves has the rows' own dtype, and one block on an image is in it throughout."""
+    network, x = network_of("MNIST").float(), images("MNIST").float()
+    one = ConvNet((1, 28, 28), 2, width=8, depth=1)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        found, expected = network.embed(x), network.blocks(x).flatten(1)
-    assert torch.equal(found, expected)
-    assert found.dtype == torch.bfloat16
+        found, narrow = network.embed(x), one.embed(x)
+    with torch.no_grad():
+        assert found.dtype == torch.float32
+        assert not torch.equal(found, network.embed(x))
+        assert torch.equal(narrow, one.embed(x))
 
 
 def test_compiled_passes_are_made_once():

@@ -47,6 +47,15 @@ def test_no_transform_of_a_gradient_that_nobody_wants():
     assert own.turned is None
 
 
+def test_in_bfloat16_wide_convolutions_take_the_direct_sum():
+    blocks = stack(plain_block(3, 64), plain_block(64, 64))
+    patches, wide = prepared(blocks, (32, 32), True, torch.bfloat16)
+    assert patches.convolution.dtype == torch.float64
+    assert wide.convolution.dtype == torch.bfloat16
+    assert wide.scale.dtype == torch.float64
+    assert wide.transformed is wide.turned is None
+
+
 def test_values_are_the_parameters_own_without_their_history():
     (given,) = stack(plain_block(3, 8))
     (own,) = prepared([given], (8, 8), True)

@@ -2,14 +2,17 @@
 
     python benchmarks/tuning.py --data cifar10 --side 16 --width 64 --ipc 10 \
         --set pool=4 --set calibration=0.03 [--seeds 2] [--json FILE]
+    python benchmarks/tuning.py --data mnist --ipc 1 --seconds 120 --set pool=0 [--method dm]
     python benchmarks/tuning.py --table FILE
 
 The test images are not read: 5,000 of the training images are held out, drawn once. The
 rest are condensed with these settings beside the defaults, and networks of the same kind
 are trained on the set and scored on the held-out ones. `--side` shrinks the images and
-`--width` narrows the networks, to what two cores can compare many of. MNIST and CIFAR-10 are
-read from the folder in M3D_DATA, or ../shared/data. The second form prints FILE's rows as a
-table: each choice beside the defaults, by the seeds that both have.
+`--width` narrows the networks, to what two cores can compare many of in 300 iterations each.
+Without `--side` it is the images as they are, the library's own defaults and its ConvNet, for
+so many seconds or iterations. MNIST and CIFAR-10 are read from the folder in M3D_DATA, or
+../shared/data. The last form prints FILE's rows as a table: each choice beside the defaults,
+by the seeds that both have.
 """
 
 from __future__ import annotations
@@ -30,11 +33,18 @@ import torch
 import torch.nn.functional as F
 from real_data import load
 
-from m3d_sklearn import Herding, KMeansCenters, M3DCondenser, __version__, evaluate
+from m3d_sklearn import DMCondenser, Herding, KMeansCenters, M3DCondenser, __version__, evaluate
 from m3d_sklearn.core.networks import ConvNet
 
 HELD_OUT, SPLIT = 5_000, 12_345
-LEARNT = {"pool": 4, "calibration": 0.03}  # as by default; a factory of a network alone has none
+METHODS = {"m3d": M3DCondenser, "dm": DMCondenser}
+SHRUNK = {  # the defaults of larger images; a factory of a network has no pool of its own
+    "augmentation": ["color", "crop", "cutout"],
+    "batch_real": 64,
+    "max_iter": 300,
+    "pool": 4,
+    "calibration": 0.03,
+}
 STARTS = {"herding": Herding, "kmeans": KMeansCenters}
 DEFAULTS = "defaults"
 
@@ -56,16 +66,17 @@ def held_out(name: str, side: int | None) -> Split:
 
 def row(options: argparse.Namespace, split: Split, seed: int) -> dict[str, Any]:
     X, y, X_judge, y_judge = split
-    network = partial(ConvNet, width=options.width, depth=options.depth)
-    settings = {"factor": 2, "augmentation": ["color", "crop", "cutout"], "batch_real": 64}
-    settings |= {"max_iter": 300} | LEARNT | options.set
+    network, settings = "auto", {"factor": 2}
+    if options.side is not None:
+        network = partial(ConvNet, width=options.width, depth=options.depth)
+        settings |= SHRUNK | {"network": network}
+    settings |= {"max_time": options.seconds} | options.set
     if options.start is not None:
         rows = options.ipc * settings["factor"] ** 2
         settings["init"] = STARTS[options.start](rows, channel_axis=1).fit(X, y)
     started = time.perf_counter()
-    condenser = M3DCondenser(
-        options.ipc, channel_axis=1, network=network, random_state=seed, **settings
-    ).fit(X, y)
+    make = METHODS[options.method]
+    condenser = make(options.ipc, channel_axis=1, random_state=seed, **settings).fit(X, y)
     seconds = time.perf_counter() - started
     result = evaluate(
         condenser.condensed_,
@@ -78,6 +89,8 @@ def row(options: argparse.Namespace, split: Split, seed: int) -> dict[str, Any]:
     )
     return {
         "data": options.data,
+        "method": options.method,
+        "seconds": options.seconds,
         "side": X.shape[-1],
         "width": options.width,
         "ipc": options.ipc,
@@ -105,13 +118,15 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     groups: dict[tuple[Any, ...], dict[str, dict[int, dict[str, Any]]]] = {}
     for found in rows:
-        kind = (found["data"], found["side"], found["width"], found["ipc"])
-        groups.setdefault(kind, {}).setdefault(choice(found), {})[found["seed"]] = found
-    for (data, side, width, ipc), choices in groups.items():
+        shown = (*(found[name] for name in ("data", "side", "width", "ipc")), found.get("seconds"))
+        groups.setdefault(shown, {}).setdefault(choice(found), {})[found["seed"]] = found
+    for (data, side, width, ipc, seconds), choices in groups.items():
+        kind = f"{data}, {side} px, width {width}"
+        kind += "" if seconds is None else f", {seconds:g} s"
         for name, own in choices.items():
             accuracy = [100 * found["accuracy"] for found in own.values()]
             lines.append(
-                f"| {data}, {side} px, width {width} | {ipc} | {name} | {spread(accuracy)} | "
+                f"| {kind} | {ipc} | {name} | {spread(accuracy)} | "
                 f"{beside(own, choices.get(DEFAULTS, {}))} | {len(own)} |"
             )
     return "\n".join(lines)
@@ -119,6 +134,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def choice(found: dict[str, Any]) -> str:
     settings = [f"{name}={value}" for name, value in found["settings"].items()]
+    settings = ([] if found.get("method", "m3d") == "m3d" else [found["method"]]) + settings
     start = [] if found["start"] is None else [f"start: {found['start']}"]
     return ", ".join(settings + start) or DEFAULTS
 
@@ -152,6 +168,8 @@ def setting(text: str) -> tuple[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", choices=["mnist", "cifar10"])
+    parser.add_argument("--method", choices=METHODS, default="m3d")
+    parser.add_argument("--seconds", type=float, help="of a fit")
     parser.add_argument("--side", type=int, help="pixels to shrink the images to")
     parser.add_argument("--width", type=int, default=128, help="of the networks")
     parser.add_argument("--depth", type=int, help="of the networks")

@@ -150,6 +150,8 @@ KERNELS: list[Bad] = [
     ("bandwidth", -1.0, "got -1"),
     ("bandwidth", 0, "got 0"),
     ("iterations_per_draw", 0, "got 0"),
+    ("width", 0, "got 0"),
+    ("width", "wide", "got 'wide'"),
     ("iterations_per_draw", "network", "got 'network'"),
     ("bandwidth", "median", "'mean'.*got 'median'"),
     ("bandwidth", [1.0, -1.0], r"positive numbers; got \[1.0, -1.0\]"),

@@ -35,6 +35,19 @@ def test_a_row_a_seed_on_held_out_training_images(channels, monkeypatch, tmp_pat
         assert round(21 * row["accuracy"]) == pytest.approx(21 * row["accuracy"])
 
 
+def test_without_a_side_it_is_the_librarys_own_defaults_for_some_seconds(monkeypatch, capsys):
+    monkeypatch.setattr(tuning, "load", load(0))
+    monkeypatch.setattr(tuning, "HELD_OUT", 21)
+    for method in ("m3d", "dm"):
+        kind = ["--data", "mnist", "--ipc", "1", "--method", method, "--seconds", "0.01"]
+        tuning.main([*kind, "--set", "factor=1", "--set", "batch_real=5", "--steps", "2"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["method"] for row in rows] == ["m3d", "dm"]
+    assert all(row["seconds"] == 0.01 and row["iterations"] < 100 for row in rows)
+    names = [tuning.choice(row) for row in rows]
+    assert names == ["factor=1, batch_real=5", "dm, factor=1, batch_real=5"]
+
+
 def test_the_same_rows_are_held_out_every_time(monkeypatch):
     monkeypatch.setattr(tuning, "load", load(0))
     monkeypatch.setattr(tuning, "HELD_OUT", 21)

@@ -27,7 +27,7 @@ from m3d_sklearn.core import augmentation as augmentations
 from m3d_sklearn.core.devices import PRECISIONS, resolve_precision
 from m3d_sklearn.core.distributed import Share, ranks
 from m3d_sklearn.core.keeper import Keeper, Unkept
-from m3d_sklearn.core.networks import auto_network, embed
+from m3d_sklearn.core.networks import NetworkSpec, auto_network, embed
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import borrowed_global_generators
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe, decoded_counts
@@ -175,11 +175,12 @@ class MatchingCondenser(BaseCondenser):
         shape = task.data.layout.canonical_shape
         network = auto_network(shape) if self.network == "auto" else self.network
         settings = self._settings(task)
+        spec = self._sized(network, settings)
         recipe, init = self._recipe(task, settings), settings["init"]
         _check_factor(recipe.factor, shape)
         given = None if isinstance(init, str) else given_rows(init, task, recipe.factor)
         every = int(settings.get("iterations_per_network", 1))
-        fresh = FreshNetworks(network, shape, len(task.data.classes), every, task.stream)
+        fresh = FreshNetworks(spec, shape, len(task.data.classes), every, task.stream)
         _check_features(fresh.network, shape, task)
         pools = make_pools(task, self.cache)
         start = drawn_rows(init, pools, recipe, task.stream) if given is None else given
@@ -200,6 +201,10 @@ class MatchingCondenser(BaseCondenser):
             share=self._share(recipe, pools, source),
             labelled=self.soft_labels,
         )
+
+    def _sized(self, network: NetworkSpec, settings: Mapping[str, Any]) -> NetworkSpec:
+        """The network as it is built; a method may have a say in its size."""
+        return network
 
     def _keeper(self) -> Unkept:
         """Of the run's checkpoints, where they were asked for."""

@@ -320,7 +320,7 @@ class IDMCondenser(MatchingCondenser):
     def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
         shape, timed = task.data.layout.canonical_shape, self.max_time is not None
         if self.preset == "paper":
-            settings = published(shape, task.ipc, given) | _published(task)
+            settings = published(shape, task.ipc, self.network, given) | _published(task)
         else:
             settings = defaults(shape, task.ipc, task.device, self.network, timed, given)
             settings |= {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,12 @@ from m3d_sklearn.base import Task
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._base import MatchingCondenser
 from m3d_sklearn.condensers._pool import trained_networks
-from m3d_sklearn.condensers._settings import defaults, published
+from m3d_sklearn.condensers._settings import defaults, frugal, is_dear, published
 from m3d_sklearn.core.devices import resolve_precision
 from m3d_sklearn.core.kernels import KERNELS, Kernel, make_kernel
 from m3d_sklearn.core.matching import cross_entropies
 from m3d_sklearn.core.mmd import mmd2, stack_classes
-from m3d_sklearn.core.networks import embed
+from m3d_sklearn.core.networks import NETWORKS, SIZED, NetworkSpec, embed
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import FreshNetworks, NetworkSource
 from m3d_sklearn.core.step import Batch, Objective
@@ -98,6 +99,10 @@ class M3DCondenser(MatchingCondenser):
         module, called with (input_shape, n_outputs), or with nothing where it takes no
         arguments; features are the module's ``embed(x)`` where it has one, else its output.
         ``functools.partial(ConvNet, width=32)`` from ``m3d_sklearn.core.networks`` is one.
+    width : int, default="auto"
+        Channels of "convnet", units of "mlp". "auto" is the paper's 128, and 64 for images of
+        28 pixels or more on a CPU, where more iterations are worth more. None, and for other
+        networks "auto", leaves the network as it is.
     kernel : {"rbf", "laplace", "linear", "polynomial"} or callable, default="rbf"
         "rbf" sums five Gaussians; "linear" is the loss of DM [2]_. A callable takes
         (C, N, D) and (C, M, D) and gives (C, N, M).
@@ -110,23 +115,25 @@ class M3DCondenser(MatchingCondenser):
     augmentation : list, None or "auto", default="auto"
         Operations applied to real and stored images alike, one draw a class and iteration:
         "color" (or "brightness", "saturation", "contrast"), "crop", "cutout", "flip",
-        "scale", "rotate"; a tuple stands for one of its members. "auto" is colour, crop and
-        cutout for images of 28 pixels or more, and none otherwise.
+        "scale", "rotate"; a tuple stands for one of its members. "auto" is, for images
+        of 28 pixels or more, colour, crop and cutout, or for grey ones one of crop, scale and
+        rotate; and none otherwise.
     init : str, estimator, CondensedSet or (X, y), default="auto"
         The start: "mix" (mosaics of real images), "real" (real rows), "noise", a fitted
         selector or condenser, or rows to go on from. "auto" is "mix" where factor is above
         1, else "real".
     max_iter : int, default="auto"
         Iterations. "auto" is 500 for tables and 150 for small images; for images of 28
-        pixels or more 300 on a CPU and 3,000 on a GPU; with `max_time` as many as that allows.
+        pixels or more 1,000 on a CPU and 3,000 on a GPU; with `max_time` as many as that allows.
     max_time : float, default=None
         Seconds after which to stop; the rate falls to zero by then. Results then depend on
         the machine's speed.
     pool : int, default="auto"
         Networks that learn from X in the first third of the run. An embedding is a random
         mix of one's first and present weights. 0 takes random ones alone, as the paper does.
-        "auto" is 4 for images of 28 pixels or more under a `network` by name, else 0. A
-        factory's module must give an output a class, by its ``head`` if it has ``embed``.
+        "auto" is 4 for images of 28 pixels or more under a `network` by name, but for grey ones
+        on a CPU without `soft_labels`; else 0. A factory's module must give an output a class,
+        by its ``head`` if it has ``embed``.
     calibration : float, default="auto"
         Weight of the stored rows' cross-entropy under such a network, beside the MMD². "auto"
         is 0.03 with a pool and 0 without.
@@ -140,8 +147,8 @@ class M3DCondenser(MatchingCondenser):
         draw real rows go through once, which saves most of an iteration where `ipc` is small.
         "auto" is `iterations_per_network` for images of 28 pixels or more on a CPU, else 1.
     batch_real : int, default="auto"
-        Real rows of each class an iteration. "auto" is the paper's 128, and 64 for images of
-        28 pixels or more on a CPU.
+        Real rows of each class an iteration. "auto" is the paper's 128; for images of 28
+        pixels or more on a CPU 64 to 256, which cost about what the stored rows do.
     optimizer : {"auto", "adam", "sgd"}, default="auto"
         "auto" is "adam"; the paper's is "sgd".
     learning_rate : float, default="auto"
@@ -247,6 +254,7 @@ class M3DCondenser(MatchingCondenser):
     """
 
     _parameter_constraints: dict[str, list[Any]] = MatchingCondenser._parameter_constraints | {
+        "width": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), None],
         "kernel": [StrOptions(set(KERNELS)), callable],
         "bandwidth": [str, Interval(Real, 0, None, closed="neither"), list, tuple, np.ndarray],
         "pool": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
@@ -254,7 +262,13 @@ class M3DCondenser(MatchingCondenser):
         "soft_labels": ["boolean"],
         "iterations_per_draw": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
-    _AUTOMATIC = (*MatchingCondenser._AUTOMATIC, "pool", "calibration", "iterations_per_draw")
+    _AUTOMATIC = (
+        *MatchingCondenser._AUTOMATIC,
+        "width",
+        "pool",
+        "calibration",
+        "iterations_per_draw",
+    )
 
     def __init__(
         self,
@@ -264,6 +278,7 @@ class M3DCondenser(MatchingCondenser):
         channel_axis: str | int | None = "auto",
         preset: str | None = None,
         network: str | Callable[..., nn.Module] = "auto",
+        width: str | int = "auto",
         kernel: str | Callable[[Tensor, Tensor], Tensor] = "rbf",
         bandwidth: str | float | Sequence[float] = "mean",
         factor: str | int = "auto",
@@ -297,6 +312,7 @@ class M3DCondenser(MatchingCondenser):
         self.channel_axis = channel_axis
         self.preset = preset
         self.network = network
+        self.width = width
         self.kernel = kernel
         self.bandwidth = bandwidth
         self.factor = factor
@@ -338,6 +354,17 @@ class M3DCondenser(MatchingCondenser):
             )
         return settings
 
+    def _sized(self, network: NetworkSpec, settings: Mapping[str, Any]) -> NetworkSpec:
+        width = settings["width"]
+        if width is None:
+            return network
+        if not isinstance(network, str) or network not in SIZED:
+            raise ValueError(
+                f"width is for the networks {sorted(SIZED)}; got width={self.width!r} with "
+                f"network={self.network!r}."
+            )
+        return partial(NETWORKS[network], width=int(width))
+
     def _source(
         self,
         fresh: FreshNetworks,
@@ -354,5 +381,8 @@ class M3DCondenser(MatchingCondenser):
     def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
         shape, timed = task.data.layout.canonical_shape, self.max_time is not None
         if self.preset == "paper":
-            return published(shape, task.ipc, given)
-        return defaults(shape, task.ipc, task.device, self.network, timed, given)
+            return published(shape, task.ipc, self.network, given)
+        settings = defaults(shape, task.ipc, task.device, self.network, timed, given)
+        if is_dear(shape, task.device):
+            settings |= frugal(shape, task.ipc, self.network, timed, self.soft_labels, given)
+        return settings

@@ -30,9 +30,11 @@ from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
 __all__ = [
     "MLP",
     "NETWORKS",
+    "SIZED",
     "ByModules",
     "ConvNet",
     "Effort",
+    "NetworkSpec",
     "auto_network",
     "build",
     "classify",
@@ -121,7 +123,7 @@ class ConvNet(nn.Module):
     def embed(self, x: Tensor) -> Tensor:
         """Features of the last block, (n, width·h·w)."""
         parts = zip(self.blocks[::4], self.blocks[1::4], strict=True)
-        if is_accelerator(x.device) or torch.is_autocast_enabled(x.device.type):
+        if is_accelerator(x.device):
             for c, n in parts:
                 x = block(x, (c.weight, c.bias), (n.weight, n.bias), c.padding)
             return x.flatten(1)
@@ -196,6 +198,10 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": partial(_from_torchvision, "resnet18"),
     "densenet121": partial(_from_torchvision, "densenet121"),
 }
+
+
+SIZED = ("convnet", "mlp")
+"""The networks whose ``width`` can be chosen."""
 
 
 def auto_network(input_shape: tuple[int, ...]) -> str:
@@ -342,7 +348,7 @@ def embed(network: nn.Module, x: Tensor, effort: Effort | None = None) -> Tensor
         with autocast(x.device, effort.precision):
             return own(rows).flatten(1).to(dtype)
 
-    if on_cpu and isinstance(network, ConvNet) and effort.precision == torch.float32:
+    if on_cpu and isinstance(network, ConvNet):
         return pass_through(x)  # which has its own layout and chunks
     if x.ndim == 4 and not on_cpu and effort.precision != torch.float32:
         x = x.to(effort.precision, memory_format=torch.channels_last)  # both in one pass

@@ -26,7 +26,7 @@ from m3d_sklearn.core.recipe import UNLIMITED
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 NARROW = partial(ConvNet, width=16)
-MATCHING = ["color", "crop", "cutout"]
+MATCHING, GREY = ["color", "crop", "cutout"], [("crop", "scale", "rotate")]
 
 
 def quick(ipc=2, **settings):
@@ -52,10 +52,11 @@ def start_of(X, y, **settings):
         ((4,), {}, "mlp", 1, [], "real"),
         ((8, 8), {}, "convnet", 1, [], "real"),
         ((27, 40), {}, "convnet", 1, [], "real"),
-        ((28, 28), {}, "convnet", 2, MATCHING, "mix"),
+        ((28, 28), {}, "convnet", 2, GREY, "mix"),
         ((32, 32, 3), {}, "convnet", 2, MATCHING, "mix"),
         ((3, 32, 32), {}, "convnet", 2, MATCHING, "mix"),
-        ((784,), {"image_shape": (28, 28)}, "convnet", 2, MATCHING, "mix"),
+        ((784,), {"image_shape": (28, 28)}, "convnet", 2, GREY, "mix"),
+        ((28, 28), {"preset": "paper"}, "convnet", 2, MATCHING, "mix"),
         ((784,), {}, "mlp", 1, [], "real"),
     ],
     ids=str,
@@ -155,6 +156,61 @@ def test_a_draw_serves_a_network_where_a_pass_is_dear(shape, settings, expected)
     assert params["iterations_per_draw"] == expected
 
 
+@pytest.mark.parametrize(
+    ("shape", "settings", "expected"),
+    [
+        ((1, 28, 28), {}, 64),
+        ((1, 28, 28), {"width": 100}, 100),
+        ((1, 28, 28), {"network": "mlp"}, 128),
+        ((1, 28, 28), {"network": "resnet10"}, None),
+        ((1, 28, 28), {"network": "resnet10", "width": None}, None),
+        ((1, 28, 28), {"network": MLP}, None),
+        ((1, 28, 28), {"preset": "paper"}, 128),
+        ((1, 28, 28), {"preset": "paper", "network": "resnet10"}, None),
+        ((1, 8, 8), {}, 128),
+        ((4,), {}, 128),
+    ],
+)
+def test_networks_are_narrow_where_a_pass_is_dear(shape, settings, expected):
+    assert quick(1, max_iter=0, **settings).fit(*noise(16, shape)).params_["width"] == expected
+
+
+@pytest.mark.parametrize(
+    ("ipc", "settings", "expected"),
+    [
+        (1, {}, 64),  # 4 decoded rows, 5 iterations, and a backward pass being two: 60
+        (3, {}, 128),
+        (10, {}, 256),
+        (3, {"iterations_per_draw": 1}, 64),
+        (3, {"iterations_per_network": 1}, 64),
+        (3, {"factor": 1}, 64),
+        (3, {"batch_real": 7}, 7),
+        (10, {"preset": "paper"}, 128),
+    ],
+)
+def test_real_rows_cost_about_what_the_stored_ones_do(ipc, settings, expected):
+    params = quick(ipc, max_iter=0, **settings).fit(*noise(16, (28, 28))).params_
+    assert params["batch_real"] == expected
+
+
+def test_the_width_is_that_of_the_networks_that_match():
+    widths = []
+
+    def kernel(x, y):
+        widths.append(x.shape[2])
+        return x @ y.mT
+
+    for width in (3, 5, None):
+        quick(1, max_iter=1, kernel=kernel, network="mlp", width=width).fit(*noise(16, (8, 8)))
+    assert sorted(set(widths)) == [3, 5, 128]
+
+
+@pytest.mark.parametrize("network", ["resnet10", MLP])
+def test_a_width_of_a_network_without_one_is_refused(network):
+    with pytest.raises(ValueError, match=r"width is for .*'convnet', 'mlp'.*got width=5 with netw"):
+        quick(network=network, width=5).fit(*noise(16, (16, 16)))
+
+
 # The published settings
 
 
@@ -164,6 +220,7 @@ def test_the_papers_preset_is_the_published_loop():
     published = {
         "preset": "paper",
         "network": "convnet",
+        "width": 128,
         "kernel": "rbf",
         "bandwidth": "mean",
         "factor": 2,

@@ -72,7 +72,7 @@ def test_a_pool_changes_the_set_and_the_same_seed_repeats_it():
 
 
 def test_auto_is_a_pool_for_large_images_under_a_named_network():
-    X = np.random.default_rng(0).integers(0, 256, (12, 28, 28)).astype(np.uint8)
+    X = np.random.default_rng(0).integers(0, 256, (12, 28, 28, 3)).astype(np.uint8)
     y = np.arange(12) % 2
 
     def pool(X=X, **settings):
@@ -87,6 +87,11 @@ def test_auto_is_a_pool_for_large_images_under_a_named_network():
     assert pool(pool=0) == (0, 0.0)
     assert pool(X=X[:, :8, :8]) == (0, 0.0)
     assert pool(calibration=0.0) == (4, 0.0)
+    # Learning takes time that grey images on a CPU have a better use for.
+    assert pool(X=X[..., 0]) == (0, 0.0)
+    assert pool(X=X[..., 0], pool=2) == (2, 0.03)
+    with pytest.warns(UserWarning, match="no soft labels"):
+        assert pool(X=X[..., 0], soft_labels=True) == (4, 0.03)
 
 
 class Features(nn.Module):

@@ -141,7 +141,7 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """Turn ``precision`` into the dtype of a network's passes.
 
     ``"auto"`` is bfloat16 on CUDA devices that compute in it (from the A100 on), and
-    float32 elsewhere. With bfloat16 units a CPU is about twice as fast in it; without them
+    float32 elsewhere. With AMX a CPU is about twice as fast in it; without them
     hundreds of times slower, and a seed should give the same set on either.
     """
     if precision != "auto":

@@ -422,8 +422,7 @@ MATCHING = {
         data=iris,
         expected=(20, 30),
     ),
-    # On a CPU ConvNet's first block stays in float32, and digits have no other.
-    "precision": Change("bfloat16", {"network": "mlp"}),
+    "precision": Change("bfloat16"),
     "cache": Change(0, see=seen_reads),
     "checkpoint": Change("a file", see=seen_writes, expected=(0, 1)),
     "checkpoint_every": Change(2, {"checkpoint": "a file"}, see=seen_writes, expected=(1, 3)),

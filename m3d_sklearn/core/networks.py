@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from m3d_sklearn.core import compiling
 from m3d_sklearn.core.cpu.convnet import Passes, compiled_passes, features
-from m3d_sklearn.core.cpu.weights import BlockWeights
+from m3d_sklearn.core.cpu.weights import FEW_CHANNELS, BlockWeights
 from m3d_sklearn.core.devices import autocast, is_accelerator, keep_freed_memory
 from m3d_sklearn.core.gpu.blocks import block
 from m3d_sklearn.core.layers import instance_norm, need_images
@@ -122,8 +122,11 @@ class ConvNet(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Features of the last block, (n, width·h·w)."""
-        parts = zip(self.blocks[::4], self.blocks[1::4], strict=True)
-        if is_accelerator(x.device):
+        parts = list(zip(self.blocks[::4], self.blocks[1::4], strict=True))
+        # A CPU's passes have bfloat16 for wide convolutions: without one the modules obey.
+        narrow = len(parts) == 1 and parts[0][0].in_channels <= FEW_CHANNELS
+        cast = torch.is_autocast_enabled(x.device.type)
+        if is_accelerator(x.device) or (cast and narrow):
             for c, n in parts:
                 x = block(x, (c.weight, c.bias), (n.weight, n.bias), c.padding)
             return x.flatten(1)

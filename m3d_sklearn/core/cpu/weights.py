@@ -10,7 +10,7 @@ from torch import Tensor
 
 from m3d_sklearn.core.cpu import winograd
 
-__all__ = ["EPSILON", "BlockWeights", "few_channels", "prepared"]
+__all__ = ["EPSILON", "FEW_CHANNELS", "BlockWeights", "few_channels", "prepared"]
 
 EPSILON = 1e-5  # added to the variance, as nn.GroupNorm does
 FEW_CHANNELS = 4

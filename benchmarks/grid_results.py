@@ -1,10 +1,12 @@
 """A results folder as what docs/results.md shows: a table, pictures, and the records.
 
     python benchmarks/grid_results.py FOLDER --name NAME
+    python benchmarks/grid_results.py --records FILE
 
-Prints the table with the poster's figures beside, writes the records to
+The first form prints the table with the poster's figures beside, writes the records to
 benchmarks/results/NAME-grid.jsonl, and docs/NAME-ipc.png and docs/NAME-images.png: accuracy
-against ipc, and the sets of every method at ipc 10 (or the largest) and the first seed.
+against ipc, and the sets of every method at ipc 10 (or the largest) and the first seed. The
+second prints the table of such records.
 """
 
 from __future__ import annotations
@@ -24,14 +26,15 @@ ROOT = Path(__file__).resolve().parent.parent
 IPC = 10
 
 
-def table(folder: ResultsFolder) -> str:
+def table(records: list[dict[str, Any]]) -> str:
     """A markdown row a method and ipc, the poster's figure beside."""
     found = [
-        "| ipc | method | accuracy | poster | MMD² | fit, s | stored, kB | runs | epochs |",
-        "| ---: | :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| data | ipc | method | accuracy | poster | MMD² | fit, s | stored, kB | runs | epochs |",
+        "| :--- | ---: | :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for line in lines(folder.records()):
+    for line in lines(records):
         cells = [
+            line.dataset,
             "all" if line.ipc is None else line.ipc,
             line.method,
             f"{100 * line.accuracy:.1f}" + ("" if line.std is None else f" ± {100 * line.std:.1f}"),
@@ -83,15 +86,21 @@ def _shown(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="that compare wrote")
-    parser.add_argument("--name", required=True, help="of the files")
+    parser.add_argument("folder", type=Path, nargs="?", help="that compare wrote")
+    parser.add_argument("--name", help="of the files")
+    parser.add_argument("--records", type=Path, metavar="FILE")
     options = parser.parse_args()
+    if (options.records is None) == (options.folder is None or options.name is None):
+        parser.error("give FOLDER and --name, or --records")
+    if options.records is not None:
+        print(table([json.loads(line) for line in options.records.read_text("utf-8").splitlines()]))
+        return
     plt.switch_backend("agg")
     folder = ResultsFolder(options.folder)
-    records = [json.dumps(record) for record in folder.records()]
+    records = folder.records()
     file = ROOT / "benchmarks" / "results" / f"{options.name}-grid.jsonl"
-    file.write_text("\n".join(records) + "\n", encoding="utf-8")
-    print(table(folder))
+    file.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    print(table(records))
     for path in [file, *pictures(folder, options.name)]:
         print(path.relative_to(ROOT))
 

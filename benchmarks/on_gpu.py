@@ -1,15 +1,18 @@
 """Everything that waits for a GPU, in order of worth, in the time there is.
 
-    python benchmarks/on_gpu.py --budget SECONDS --out FOLDER [--jobs 3] [--list]
+    python benchmarks/on_gpu.py --budget SECONDS --out FOLDER [--jobs 4] [--list]
+        [--known benchmarks/results/gpu-grid.jsonl]
 
-Runs the speed table case by case, then the GPU tests and accuracy cells, each as a process
-of its own. What is timed runs alone, and of the rest a few side by side, so that the GPU is
-not idle while a process imports and reads. A job that is done is not run again:
-FOLDER/done.jsonl says which are, and a later call goes on with the missing ones, failed ones
-among them. A job that would not fit into what is left of the budget is left for that call;
-one that passes the budget is stopped. Rows are in FOLDER/speed.jsonl, FOLDER/accuracy.jsonl
-and FOLDER/grid (which ``python -m m3d_sklearn report FOLDER/grid --out FILE`` turns into a
-page), output in FOLDER/*.log.
+Runs the GPU tests, the grids of accuracies, then the speed table case by case, each as a
+process of its own. What is timed runs alone, and of the rest a few side by side, so that the
+GPU is not idle while a process imports and reads. Under the driver's multi-process service
+(``nvidia-cuda-mps-control -d``) they share the card's units, and without it only its time. A
+job that is done is not run again: FOLDER/done.jsonl says which are, and a later call goes on
+with the missing ones, failed ones among them. Cells of the grids that FILE after ``--known``
+has a record of are not run again either. A job that would not fit into what is left of the
+budget is left for that call; one that passes the budget is stopped. Rows are in
+FOLDER/speed.jsonl, FOLDER/accuracy.jsonl and FOLDER/grid (which ``python -m m3d_sklearn
+report FOLDER/grid --out FILE`` turns into a page), output in FOLDER/*.log.
 
 MNIST and CIFAR-10 are read from the folder in M3D_DATA, or ../shared/data. Any torch from
 2.6 on will do; the package need not be installed (PYTHONPATH=. is set for the jobs).
@@ -77,14 +80,31 @@ def _grid(name: str, data: str, ipc: int, seed: int, seconds: float) -> Job:
     return Job(f"{name} {data} {ipc} {seed}", (*command, "--quiet", "--out", "{out}/grid"), seconds)
 
 
+# Those first that most is waiting for.
 JOBS = [
-    _speed("cifar10-ipc10", 60),
-    _speed("evaluate", 40),
-    _speed("methods", 60),
-    _speed("coresets", 15),
+    # By name: collecting all tests would ask for packages that such a machine may lack.
+    Job(
+        "tests",
+        ("-m", "pytest", "-q", "-m", "gpu", "tests/test_gpu.py", "tests/core/test_devices.py"),
+        140,
+    ),
+    *(
+        _grid("table", data, ipc, seed, 100)
+        for seed in range(3)
+        for ipc in (50, 10, 1)
+        for data in ("cifar10", "mnist")
+    ),
+    *(_grid("transfer", "cifar10", 10, seed, 150) for seed in range(3)),
+    _grid("curve", "cifar10", 10, 0, 150),
+    *(_grid("ablation", "cifar10", 10, seed, 200) for seed in range(3)),
+    *(_grid("published", "mnist", 1, seed, 300) for seed in range(3)),
     *(
         _speed(case, 60)
         for case in (
+            "methods",
+            "cifar10-ipc10",
+            "evaluate",
+            "coresets",
             "mnist-ipc1",
             "mnist-ipc10",
             "cifar10-ipc1",
@@ -94,28 +114,12 @@ JOBS = [
             "growth",
         )
     ),
-    # By name: collecting all tests would ask for packages that such a machine may lack.
-    Job(
-        "tests",
-        ("-m", "pytest", "-q", "-m", "gpu", "tests/test_gpu.py", "tests/core/test_devices.py"),
-        60,
-    ),
     # The default precision against float32, the accuracy of the final sets, five seeds.
     *(
         _accuracy("cifar10", 10, seed, 60, *precision)
         for seed in range(5)
         for precision in ((), ("--precision", "float32"))
     ),
-    *(
-        _grid("table", data, ipc, seed, 200)
-        for seed in range(3)
-        for ipc in (10, 1, 50)
-        for data in ("cifar10", "mnist")
-    ),
-    *(_grid("published", "mnist", 1, seed, 300) for seed in range(3)),
-    _grid("curve", "cifar10", 10, 0, 200),
-    *(_grid("transfer", "cifar10", 10, seed, 200) for seed in range(3)),
-    *(_grid("ablation", "cifar10", 10, seed, 200) for seed in range(3)),
 ]
 
 
@@ -126,6 +130,16 @@ def done_already(folder: Path) -> set[str]:
         return set()
     rows = [json.loads(line) for line in file.read_text("utf-8").splitlines() if line]
     return {row["job"] for row in rows if row["status"] == "done"}
+
+
+def recall(records: Path, folder: Path) -> None:
+    """Put records of grids where their cells are looked for."""
+    cells = folder / "grid" / "cells"
+    cells.mkdir(parents=True, exist_ok=True)
+    for line in records.read_text("utf-8").splitlines():
+        cell = cells / f"{json.loads(line)['name']}.json"
+        if not cell.exists():
+            cell.write_text(line + "\n", "utf-8")
 
 
 def run_job(job: Job, folder: Path, limit: float) -> str:
@@ -180,7 +194,8 @@ def main(arguments: list[str] | None = None, jobs: Sequence[Job] = JOBS) -> None
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--budget", type=float, required=True, help="seconds in all")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--jobs", type=int, default=3, help="side by side, where untimed (3)")
+    parser.add_argument("--jobs", type=int, default=4, help="side by side, where untimed (4)")
+    parser.add_argument("--known", type=Path, metavar="FILE", help="records of cells that were run")
     parser.add_argument("--list", action="store_true", help="show the jobs, and run none")
     options = parser.parse_args(arguments)
     folder = options.out.resolve()
@@ -191,6 +206,8 @@ def main(arguments: list[str] | None = None, jobs: Sequence[Job] = JOBS) -> None
                 f"{'done' if job.name in finished else 'waits':8} {job.seconds:6.0f} s  {job.name}"
             )
         return
+    if options.known is not None:
+        recall(options.known, folder)
     left = run(jobs, folder, options.budget, options.jobs)
     print(f"{len(jobs) - len(left)} of {len(jobs)} jobs done; left: {', '.join(left) or 'none'}")
 

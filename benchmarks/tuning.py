@@ -10,7 +10,8 @@ rest are condensed with these settings beside the defaults, and networks of the 
 are trained on the set and scored on the held-out ones. `--side` shrinks the images and
 `--width` narrows the networks, to what two cores can compare many of in 300 iterations each.
 Without `--side` it is the images as they are, the library's own defaults and its ConvNet, for
-so many seconds or iterations. MNIST and CIFAR-10 are read from the folder in M3D_DATA, or
+so many seconds or iterations. With ``--set soft_labels=True`` networks are also trained on the
+set's hard labels. MNIST and CIFAR-10 are read from the folder in M3D_DATA, or
 ../shared/data. The last form prints FILE's rows as a table: each choice beside the defaults,
 by the seeds that both have.
 """
@@ -24,6 +25,7 @@ import platform
 import statistics
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ import torch.nn.functional as F
 from real_data import load
 
 from m3d_sklearn import DMCondenser, Herding, KMeansCenters, M3DCondenser, __version__, evaluate
+from m3d_sklearn.condensers import _pool
 from m3d_sklearn.core.networks import ConvNet
 
 HELD_OUT, SPLIT = 5_000, 12_345
@@ -78,15 +81,16 @@ def row(options: argparse.Namespace, split: Split, seed: int) -> dict[str, Any]:
     make = METHODS[options.method]
     condenser = make(options.ipc, channel_axis=1, random_state=seed, **settings).fit(X, y)
     seconds = time.perf_counter() - started
-    result = evaluate(
-        condenser.condensed_,
-        X_judge,
-        y_judge,
-        network=network,
-        n_networks=options.networks,
-        max_steps=options.steps,
-        random_state=seed,
-    )
+    training = {
+        "network": network,
+        "n_networks": options.networks,
+        "max_steps": options.steps,
+        "random_state": seed,
+    }
+    condensed, hard = condenser.condensed_, None
+    result = evaluate(condensed, X_judge, y_judge, **training)
+    if condensed.soft_labels is not None:
+        hard = evaluate(replace(condensed, soft_labels=None), X_judge, y_judge, **training)
     return {
         "data": options.data,
         "method": options.method,
@@ -96,9 +100,11 @@ def row(options: argparse.Namespace, split: Split, seed: int) -> dict[str, Any]:
         "ipc": options.ipc,
         "settings": {name: str(value) for name, value in options.set.items()},
         "start": options.start,
+        "pool": {name: str(value) for name, value in options.pool},
         "seed": seed,
         "accuracy": result.mean,
         "scores": result.scores.tolist(),
+        "hard_labels": None if hard is None else hard.mean,
         "steps": result.steps,
         "iterations": condenser.n_iter_,
         "fit_s": seconds,
@@ -136,7 +142,8 @@ def choice(found: dict[str, Any]) -> str:
     settings = [f"{name}={value}" for name, value in found["settings"].items()]
     settings = ([] if found.get("method", "m3d") == "m3d" else [found["method"]]) + settings
     start = [] if found["start"] is None else [f"start: {found['start']}"]
-    return ", ".join(settings + start) or DEFAULTS
+    pool = [f"the pool's {name}={value}" for name, value in found.get("pool", {}).items()]
+    return ", ".join(settings + start + pool) or DEFAULTS
 
 
 def beside(own: dict[int, dict[str, Any]], default: dict[int, dict[str, Any]]) -> str:
@@ -176,6 +183,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--set", type=setting, action="append", metavar="NAME=VALUE", default=[])
     parser.add_argument("--start", choices=STARTS, help="rows for the mosaics, not random ones")
+    parser.add_argument(
+        "--pool",
+        type=setting,
+        action="append",
+        metavar="NAME=VALUE",
+        default=[],
+        help="a constant of m3d_sklearn/condensers/_pool.py",
+    )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--networks", type=int, default=1)
@@ -190,6 +205,10 @@ def main(arguments: list[str] | None = None) -> None:
         print(table([json.loads(line) for line in lines]))
         return
     options.set = dict(options.set)
+    for name, value in options.pool:
+        if not hasattr(_pool, name):
+            parser.error(f"--pool must name a constant of _pool.py; got {name!r}")
+        setattr(_pool, name, value)
     split = held_out(options.data, options.side)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         found = json.dumps(row(options, split, seed))

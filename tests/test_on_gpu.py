@@ -9,6 +9,7 @@ from grids import images
 from on_gpu import JOBS, Job, main
 
 from m3d_sklearn import cli
+from m3d_sklearn.benchmark import ResultsFolder
 from m3d_sklearn.benchmark.grid import Grid
 from m3d_sklearn.datasets import Dataset, available
 
@@ -133,6 +134,24 @@ def test_every_command_is_one_that_its_script_takes(job, monkeypatch, tmp_path):
         monkeypatch.setattr(accuracy, "cell", lambda options: seen.append(options) or {})
         accuracy.main(arguments)
         assert seen[0].data in ("mnist", "cifar10")
+
+
+def test_cells_that_a_file_has_records_of_are_known(tmp_path, capsys):
+    table = ["-m", "m3d_sklearn", "compare", "--datasets", "digits", "--methods", "random"]
+    settings = ["--models", "knn", "--references", "none", "--ipc", "1"]
+
+    def job(seeds):
+        more = ["--seed-list", seeds, "--out", "{out}/grid"]
+        return Job(f"seeds {seeds}", (*table, *settings, *more), 0.0)
+
+    assert on_gpu.run([job("0")], tmp_path / "first", 300.0) == []
+    (known,) = ResultsFolder(tmp_path / "first" / "grid").records()
+    known |= {"finished": "long ago"}
+    (tmp_path / "known.jsonl").write_text(json.dumps(known) + "\n")
+    where = ["--out", str(tmp_path / "second"), "--known", str(tmp_path / "known.jsonl")]
+    main(["--budget", "300", *where], [job("0,1")])
+    found = ResultsFolder(tmp_path / "second" / "grid").records()
+    assert [record["finished"] == "long ago" for record in found] == [True, False]
 
 
 def test_the_interpreter_is_this_one(tmp_path):

@@ -48,6 +48,24 @@ def test_without_a_side_it_is_the_librarys_own_defaults_for_some_seconds(monkeyp
     assert names == ["factor=1, batch_real=5", "dm, factor=1, batch_real=5"]
 
 
+def test_a_constant_of_the_pool_and_both_kinds_of_labels(monkeypatch, capsys):
+    monkeypatch.setattr(tuning, "load", load(0))
+    monkeypatch.setattr(tuning, "HELD_OUT", 21)
+    monkeypatch.setattr(tuning._pool, "MOST_STEPS", 7)
+    monkeypatch.setattr(tuning._pool, "BATCH", 64)
+    kind = ["--data", "mnist", "--side", "8", "--width", "4", "--ipc", "1", "--steps", "2"]
+    more = ["--set", "max_iter=16", "--set", "soft_labels=True", "--set", "batch_real=5"]
+    tuning.main([*kind, *more, "--pool", "MOST_STEPS=3", "--pool", "BATCH=4"])
+    (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert tuning._pool.MOST_STEPS == 3
+    assert row["pool"] == {"MOST_STEPS": "3", "BATCH": "4"}
+    assert tuning.choice(row).endswith("batch_real=5, the pool's MOST_STEPS=3, the pool's BATCH=4")
+    assert 0 <= row["hard_labels"] <= 1
+    with pytest.raises(SystemExit):
+        tuning.main([*kind, "--pool", "MOST=3"])
+    assert "a constant of _pool.py; got 'MOST'" in capsys.readouterr().err
+
+
 def test_the_same_rows_are_held_out_every_time(monkeypatch):
     monkeypatch.setattr(tuning, "load", load(0))
     monkeypatch.setattr(tuning, "HELD_OUT", 21)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from sklearn.base import BaseEstimator, clone
 
+from m3d_sklearn.base import BaseCondenser
 from m3d_sklearn.benchmark.cells import Cell, Settings
 from m3d_sklearn.benchmark.grid import Grid
 from m3d_sklearn.benchmark.measure import limited_threads
@@ -18,6 +20,7 @@ from m3d_sklearn.benchmark.store import ResultsFolder
 from m3d_sklearn.classifier import make_recipe
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.core.devices import resolve_device
+from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.datasets import Dataset
 from m3d_sklearn.evaluation import as_condensed_set
 
@@ -84,9 +87,10 @@ def _fit(cell: Cell, data: Dataset, device: torch.device) -> tuple[CondensedSet,
     condenser = clone(cell.condenser)
     on_device(condenser, device)
     iterates = "max_time" in condenser.get_params(deep=False)
+    limit = float("inf")
     if iterates:
-        limit = condenser.max_time or float("inf")
-        condenser.set_params(max_time=min(SAMPLE_SECONDS, limit))
+        limit = condenser.max_time or limit
+        _end_after(condenser, min(SAMPLE_SECONDS, limit))
     started = time.perf_counter()
     condenser.fit(data.X_train, data.y_train)
     seconds = time.perf_counter() - started
@@ -104,6 +108,19 @@ def _fit(cell: Cell, data: Dataset, device: torch.device) -> tuple[CondensedSet,
             watched = replace(cell, settings=one)
             seconds += points * _score_seconds(watched, condenser.condensed_, data, device)
     return condenser.condensed_, seconds
+
+
+def _end_after(condenser: BaseCondenser, seconds: float) -> None:
+    """End its fit then, with the iterations that it would make in full in ``params_``.
+
+    Its own ``max_time`` would not do: with one ``max_iter="auto"`` has no end.
+    """
+    recipe_of = condenser._recipe
+
+    def timed(*about: Any) -> Recipe:
+        return replace(recipe_of(*about), max_time=seconds)
+
+    condenser._recipe = timed
 
 
 def _score_seconds(

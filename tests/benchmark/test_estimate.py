@@ -80,6 +80,7 @@ def seconds_of(settings):
 
 GRIDS = {
     "fits and trainings": {"methods": M3DCondenser(max_iter=100), "max_steps": 100},
+    "as many iterations as it makes": {"methods": M3DCondenser(), "models": "knn"},
     "sleep": {"methods": Told(seconds=0.3), "models": "knn"},
     "a curve": {"methods": M3DCondenser(max_iter=8), "max_steps": 50, "curve": range(1, 9)},
 }

@@ -1,0 +1,34 @@
+"""The table of a grid's records."""
+
+import json
+
+import grid_results
+import pytest
+from grids import quick, table
+
+from m3d_sklearn.benchmark import ResultsFolder
+
+
+def test_a_row_a_method_ipc_and_data_set(tmp_path, monkeypatch, capsys):
+    quick(["random"], [table("a"), table("b")], [1, 2], models="knn", out=tmp_path / "out")
+    records = ResultsFolder(tmp_path / "out").records()
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    monkeypatch.setattr("sys.argv", ["grid_results.py", "--records", str(file)])
+    grid_results.main()
+    rows = [line.split(" | ")[:4] for line in capsys.readouterr().out.splitlines()[2:]]
+    kinds = {
+        (name, ipc): 100 * record["scores"][0]["accuracy"]
+        for record in records
+        for name, ipc in [(record["spec"]["dataset"], record["spec"]["ipc"])]
+    }
+    wanted = [[f"| {n}", f"{i}", "Random", f"{value:.1f}"] for (n, i), value in kinds.items()]
+    assert rows == wanted
+
+
+@pytest.mark.parametrize("words", [[], ["folder"], ["folder", "--name", "x", "--records", "y"]])
+def test_a_folder_with_a_name_or_records(words, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["grid_results.py", *words])
+    with pytest.raises(SystemExit):
+        grid_results.main()
+    assert "give FOLDER and --name, or --records" in capsys.readouterr().err

@@ -80,8 +80,24 @@ def _grid(name: str, data: str, ipc: int, seed: int, seconds: float) -> Job:
     return Job(f"{name} {data} {ipc} {seed}", (*command, "--quiet", "--out", "{out}/grid"), seconds)
 
 
+def _trial(ipc: int, seconds: float, *words: str) -> Job:
+    """A choice at ipc on held-out training images of CIFAR-10."""
+    how = ("--data", "cifar10", "--ipc", str(ipc), "--networks", "3", "--steps", "5000", *words)
+    command = ("benchmarks/tuning.py", *how, "--json", "{out}/trials.jsonl")
+    return Job(" ".join(["trial", str(ipc), *words]), command, seconds)
+
+
 # Those first that most is waiting for.
 JOBS = [
+    # The defaults stop gaining at ipc 50 (docs/results.md).
+    _trial(50, 60),
+    _trial(50, 60, "--set", "pool=16"),
+    _trial(50, 90, "--pool", "PART=1.0", "--pool", "MOST_STEPS=20000"),
+    _trial(50, 60, "--set", "calibration=0.2"),
+    _trial(50, 60, "--set", "optimizer=sgd"),
+    _trial(50, 60, "--set", "factor=1"),
+    _trial(50, 150, "--set", "max_iter=10000"),
+    _trial(50, 90, "--set", "batch_real=512"),
     # By name: collecting all tests would ask for packages that such a machine may lack.
     Job(
         "tests",

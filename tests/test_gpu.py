@@ -73,7 +73,7 @@ CUDA = torch.device("cuda")
 SHAPE = (3, 32, 32)
 
 
-def small_run(dtype=torch.float64, **settings):
+def small_run(dtype=torch.float64, width=128, **settings):
     """What `condense` takes, for a small problem on the GPU."""
     generator = torch.Generator().manual_seed(0)
     rows = torch.rand(40, *SHAPE, generator=generator, dtype=dtype).to(CUDA)
@@ -92,7 +92,7 @@ def small_run(dtype=torch.float64, **settings):
         "max_iter": 6,
     }
     stream = Stream(0, CUDA)
-    networks = FreshNetworks("convnet", SHAPE, 4, 2, stream)
+    networks = FreshNetworks(partial(ConvNet, width=width), SHAPE, 4, 2, stream)
     networks.network.to(dtype)
     recipe = Recipe(**(defaults | settings))
     return rows[:8].clone(), pools, recipe, MMDObjective(make_kernel("rbf")), networks, stream
@@ -169,7 +169,7 @@ def test_recorded_steps_are_the_plain_ones(counts, iterations_per_draw, monkeypa
     for able in (True, False):
         monkeypatch.setattr("m3d_sklearn.core.gpu.graphs.records", lambda d, able=able: able)
         kept = {"iterations_per_draw": iterations_per_draw}
-        _, *rest = small_run(counts=counts, max_iter=60, **kept)
+        _, *rest = small_run(width=32, counts=counts, max_iter=60, **kept)
         start = torch.rand(sum(counts), *SHAPE, generator=torch.Generator().manual_seed(1))
         rows.append(condense(start.double().to(CUDA), *rest).rows)
     torch.testing.assert_close(*rows, rtol=0, atol=1e-9)

@@ -8,7 +8,7 @@ import pytest
 from grids import images
 from on_gpu import JOBS, Job, main
 
-from m3d_sklearn import cli
+from m3d_sklearn import M3DCondenser, cli
 from m3d_sklearn.benchmark import ResultsFolder
 from m3d_sklearn.benchmark.grid import Grid
 from m3d_sklearn.datasets import Dataset, available
@@ -128,6 +128,16 @@ def test_every_command_is_one_that_its_script_takes(job, monkeypatch, tmp_path):
         assert not quick
         assert precision == "auto"
         assert set(only) <= speed.names("cuda")
+    elif "tuning" in script:
+        import tuning
+
+        for name in ("PART", "MOST_STEPS"):  # which --pool sets
+            monkeypatch.setattr(tuning._pool, name, getattr(tuning._pool, name))
+        monkeypatch.setattr(tuning, "held_out", lambda *given: seen.append(given))
+        monkeypatch.setattr(tuning, "row", lambda options, *_: seen.append(options.set) or {})
+        tuning.main(arguments)
+        assert seen[0] == ("cifar10", None)
+        assert set(seen[1]) <= set(M3DCondenser().get_params())
     else:
         import accuracy
 

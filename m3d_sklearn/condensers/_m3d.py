@@ -16,7 +16,7 @@ from m3d_sklearn.base import Task
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._base import MatchingCondenser
 from m3d_sklearn.condensers._pool import trained_networks
-from m3d_sklearn.condensers._settings import defaults, frugal, is_dear, published
+from m3d_sklearn.condensers._settings import defaults, frugal, is_dear, mosaics, published
 from m3d_sklearn.core.devices import resolve_precision
 from m3d_sklearn.core.kernels import KERNELS, Kernel, make_kernel
 from m3d_sklearn.core.matching import cross_entropies
@@ -111,7 +111,7 @@ class M3DCondenser(MatchingCondenser):
         class's rows, or numbers.
     factor : int, default="auto"
         Mosaics of factor × factor small images in each stored one. "auto" is 2 for images
-        of 28 pixels a side or more, and 1 below and for tables.
+        of 28 pixels a side or more, but for grey ones from `ipc` 20 on, else 1.
     augmentation : list, None or "auto", default="auto"
         Operations applied to real and stored images alike, one draw a class and iteration:
         "color" (or "brightness", "saturation", "contrast"), "crop", "cutout", "flip",
@@ -166,7 +166,8 @@ class M3DCondenser(MatchingCondenser):
         Iterations of such a window, 10 or more. Only read where `tol` is set.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the network's passes; kernels and steps are in float32 throughout. "auto" is
-        bfloat16 on CUDA devices that compute in it, and float32 elsewhere.
+        bfloat16 on CUDA devices that compute in it, and float32 elsewhere: a CPU without units
+        for bfloat16 (AMX) is slower by it.
     cache : int or "auto", default="auto"
         Bytes of training rows that stay on the device; the others are read as they are drawn,
         the next ones meanwhile. "auto" is half of a GPU's memory and, on a CPU, 256 MB of rows
@@ -382,6 +383,7 @@ class M3DCondenser(MatchingCondenser):
         shape, timed = task.data.layout.canonical_shape, self.max_time is not None
         if self.preset == "paper":
             return published(shape, task.ipc, self.network, given)
+        given = {"factor": mosaics(shape, task.ipc), **given}
         settings = defaults(shape, task.ipc, task.device, self.network, timed, given)
         if is_dear(shape, task.device):
             settings |= frugal(shape, task.ipc, self.network, timed, self.soft_labels, given)

@@ -18,6 +18,7 @@ __all__ = [
     "frugal",
     "in_units",
     "is_dear",
+    "mosaics",
     "need_images",
     "published",
 ]
@@ -29,6 +30,7 @@ FRUGAL_ITERATIONS = 1000
 FEW_REAL, MANY_REAL = 64, 256  # rows of a class, where a pass is dear
 GREY = (("crop", "scale", "rotate"),)
 LARGE = 28  # pixels a side from which an image can hold mosaics, as in the paper
+WHOLE_FROM = 20  # stored rows a class from which grey images are worth their own resolution
 
 
 def is_large(shape: tuple[int, ...]) -> bool:
@@ -38,6 +40,12 @@ def is_large(shape: tuple[int, ...]) -> bool:
 def is_dear(shape: tuple[int, ...], device: torch.device) -> bool:
     """Whether a pass through the network takes long: large images on a CPU."""
     return is_large(shape) and not is_accelerator(device)
+
+
+def mosaics(shape: tuple[int, ...], ipc: np.ndarray) -> int:
+    """M3D's factor: four small images for one, until there are enough whole ones."""
+    whole = shape[0] == 1 and ipc.mean() >= WHOLE_FROM
+    return 2 if is_large(shape) and not whole else 1
 
 
 def defaults(

@@ -72,6 +72,25 @@ def test_auto_depends_on_the_kind_of_data(shape, settings, network, factor, augm
 
 
 @pytest.mark.parametrize(
+    ("shape", "ipc", "settings", "factor"),
+    [
+        ((28, 28), 19, {}, 2),
+        ((28, 28), 20, {}, 1),
+        ((28, 28), {0: 38, 1: 1}, {}, 2),
+        ((28, 28), {0: 38, 1: 2}, {}, 1),
+        ((32, 32, 3), 50, {}, 2),
+        ((28, 28), 20, {"factor": 2}, 2),
+        ((28, 28), 20, {"preset": "paper"}, 2),
+    ],
+    ids=str,
+)
+def test_many_grey_images_keep_their_resolution(shape, ipc, settings, factor):
+    X, y = noise(16, shape)
+    params = quick(ipc, max_iter=0, **settings).fit(X, y).params_
+    assert (params["factor"], params["init"]) == (factor, "mix" if factor > 1 else "real")
+
+
+@pytest.mark.parametrize(
     "estimator",
     [
         M3DCondenser(1, max_iter=0),

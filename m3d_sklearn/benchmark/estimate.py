@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from sklearn.base import BaseEstimator, clone
 
-from m3d_sklearn.base import BaseCondenser
 from m3d_sklearn.benchmark.cells import Cell, Settings
 from m3d_sklearn.benchmark.grid import Grid
 from m3d_sklearn.benchmark.measure import limited_threads
@@ -19,6 +18,7 @@ from m3d_sklearn.benchmark.scoring import mmd_to_data, score_models
 from m3d_sklearn.benchmark.store import ResultsFolder
 from m3d_sklearn.classifier import make_recipe
 from m3d_sklearn.condensed_set import CondensedSet
+from m3d_sklearn.condensers._base import MatchingCondenser
 from m3d_sklearn.core.devices import resolve_device
 from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.datasets import Dataset
@@ -86,7 +86,7 @@ def _fit(cell: Cell, data: Dataset, device: torch.device) -> tuple[CondensedSet,
     """A condensed set, perhaps of few iterations, and the seconds of a whole fit."""
     condenser = clone(cell.condenser)
     on_device(condenser, device)
-    iterates = "max_time" in condenser.get_params(deep=False)
+    iterates = isinstance(condenser, MatchingCondenser)
     limit = float("inf")
     if iterates:
         limit = condenser.max_time or limit
@@ -110,7 +110,7 @@ def _fit(cell: Cell, data: Dataset, device: torch.device) -> tuple[CondensedSet,
     return condenser.condensed_, seconds
 
 
-def _end_after(condenser: BaseCondenser, seconds: float) -> None:
+def _end_after(condenser: MatchingCondenser, seconds: float) -> None:
     """End its fit then, with the iterations that it would make in full in ``params_``.
 
     Its own ``max_time`` would not do: with one ``max_iter="auto"`` has no end.

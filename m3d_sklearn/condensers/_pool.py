@@ -13,7 +13,7 @@ from m3d_sklearn.core.training import PROTOCOLS, TrainingRecipe
 __all__ = ["check_outputs", "trained_networks"]
 
 PART = 1 / 3  # of a run, its first, in which training takes as much arithmetic as matching
-MOST_STEPS = 2000  # of a network
+MOST_STEPS = 8000  # of a network
 BATCH = 64
 
 

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 POOL = 4  # networks that learn
-CALIBRATION = 0.03
+CALIBRATION, CALIBRATED = 0.03, 1.2  # the most, and that times the decoded rows of a class
 WIDE, NARROW = 128, 64  # channels
 FRUGAL_ITERATIONS = 1000
 FEW_REAL, MANY_REAL = 64, 256  # rows of a class, where a pass is dear
@@ -84,7 +84,7 @@ def defaults(
         "iterations_per_network": 5,
         "iterations_per_draw": 1,
         "pool": pool,
-        "calibration": CALIBRATION if given.get("pool", pool) else 0.0,
+        "calibration": weight_of_calibration(ipc, factor) if given.get("pool", pool) else 0.0,
         "batch_real": FEW_REAL if is_dear(shape, device) else 128,
         "optimizer": optimizer,
         **steps(optimizer, ipc),
@@ -109,17 +109,23 @@ def frugal(
     every = given.get("iterations_per_network", 5)
     kept = given.get("iterations_per_draw", every)
     # Rows a class while a draw is kept, a backward pass counting twice.
-    stored = min(every, kept) * 3 * int(ipc.max()) * given.get("factor", 2) ** 2
+    factor = given.get("factor", 2)
+    stored = min(every, kept) * 3 * int(ipc.max()) * factor**2
     learns = isinstance(network, str) and (shape[0] > 1 or labelled)
     pool = POOL if learns else 0
     return {
         "width": width_of(network, NARROW),
         "max_iter": UNLIMITED if timed else FRUGAL_ITERATIONS,
         "pool": pool,
-        "calibration": CALIBRATION if given.get("pool", pool) else 0.0,
+        "calibration": weight_of_calibration(ipc, factor) if given.get("pool", pool) else 0.0,
         "iterations_per_draw": kept,
         "batch_real": min(max(FEW_REAL, stored // FEW_REAL * FEW_REAL), MANY_REAL),
     }
+
+
+def weight_of_calibration(ipc: np.ndarray, factor: int) -> float:
+    """Less of it for many rows: their MMD² is smaller, and their cross-entropy is not."""
+    return min(CALIBRATION, CALIBRATED / (float(ipc.mean()) * factor**2))
 
 
 def published(

@@ -147,23 +147,49 @@ def cutmix(
 
 
 class EpochDraw(NamedTuple):
-    """All random choices of one network's epoch, made at once."""
+    """All random choices of an epoch of N networks over n rows, in the order of their batches."""
 
-    order: Tensor
-    augmentation: list[Draw]
-    boxes: Tensor
-    partners: Tensor
+    order: Tensor  # (N, n)
+    augmentation: list[Draw]  # of (N, n, k) numbers
+    boxes: Tensor  # (N, batches, 4)
+    partners: Tensor  # (N, n), places within a batch
 
 
-def draw_epoch(n: int, size: tuple[int, ...], recipe: TrainingRecipe, stream: Stream) -> EpochDraw:
-    """Draw one network's epoch over n rows."""
-    order = stream.permutation(n)
+def draw_epoch(
+    n: int, size: tuple[int, ...], recipe: TrainingRecipe, streams: Sequence[Stream]
+) -> EpochDraw:
+    """Draw an epoch, each network's part from its own stream.
+
+    All at once, so that a step costs a GPU's host some slices and no more.
+    """
     n_batches = -(-n // recipe.batch_size)
-    batch_of = torch.arange(n, device=stream.device) // recipe.batch_size
-    drawn = augmentation.draw_by_batch(recipe.policy, batch_of, n_batches, size, stream)
-    mixed = n if recipe.cutmix else 0
-    boxes = stream.uniform(n_batches if recipe.cutmix else 0, 4)
-    return EpochDraw(order, drawn, boxes, stream.uniform(mixed))
+    batch_of = torch.arange(n, device=streams[0].device) // recipe.batch_size
+    orders, draws, boxes, partners = [], [], [], []
+    for stream in streams:
+        orders.append(stream.permutation(n))
+        draws.append(augmentation.draw_by_batch(recipe.policy, batch_of, n_batches, size, stream))
+        boxes.append(stream.uniform(n_batches if recipe.cutmix else 0, 4))
+        partners.append(stream.uniform(n if recipe.cutmix else 0))
+    return EpochDraw(
+        torch.stack(orders),
+        [_stacked(own) for own in zip(*draws, strict=True)],
+        torch.stack(boxes),
+        _places(torch.stack(partners), recipe.batch_size),
+    )
+
+
+def _stacked(draws: Sequence[Draw]) -> Draw:
+    """One operation's draws of all networks."""
+    chosen = [draw.chosen for draw in draws if draw.chosen is not None]
+    numbers = torch.stack([draw.numbers for draw in draws])
+    return Draw(draws[0].name, numbers, torch.stack(chosen) if chosen else None)
+
+
+def _places(numbers: Tensor, batch_size: int) -> Tensor:
+    """A random order within each batch, (N, n), from uniform numbers."""
+    whole = numbers.shape[1] // batch_size * batch_size
+    batches = numbers[:, :whole].unflatten(1, (-1, batch_size)) if whole else numbers[:, None, :0]
+    return torch.cat([batches.argsort(2).flatten(1), numbers[:, whole:].argsort(1)], 1)
 
 
 def train(
@@ -258,7 +284,7 @@ def run_epochs(
     step, n = 0, len(labels)
     while step < recipe.steps:
         losses = []
-        epoch = [draw_epoch(n, size, recipe, stream) for stream in streams]
+        epoch = draw_epoch(n, size, recipe, streams)
         for start in range(0, n, recipe.batch_size):
             rate = recipe.learning_rate * recipe.decay ** sum(step >= drop for drop in drops)
             for group in optimizer.param_groups:
@@ -280,27 +306,25 @@ def _fill_gradients(
     take: Callable[[Tensor], Tensor],
     labels: Tensor,
     recipe: TrainingRecipe,
-    epoch: list[EpochDraw],
+    epoch: EpochDraw,
     start: int,
     graphs: Graphs,
 ) -> Tensor:
     """Put the gradients of every network's batch in place, and give its mean loss, (N,)."""
-    stop = start + recipe.batch_size
-    order = torch.stack([own.order[start:stop] for own in epoch])
-    drawn = _joined(epoch, start, stop) if recipe.policy else []
-    boxes = partner = order.new_empty(0)
-    if recipe.cutmix:
-        boxes = torch.stack([own.boxes[start // recipe.batch_size] for own in epoch])
-        partner = torch.stack([own.partners[start:stop] for own in epoch]).argsort(1)
+    batch = slice(start, start + recipe.batch_size)
+    order, partner = epoch.order[:, batch], epoch.partners[:, batch]
+    boxes = epoch.boxes[:, start // recipe.batch_size] if recipe.cutmix else epoch.boxes
+    numbers = [own[:, batch] for own in augmentation.tensors(epoch.augmentation)]
     parameters = list(many.parameters())
 
     def step(rows: Tensor, wanted: Tensor, boxes: Tensor, partner: Tensor, *numbers: Tensor) -> Any:
-        batch = augmentation.apply(rows, augmentation.with_tensors(drawn, numbers))
-        losses = _batch_losses(many, batch, wanted, boxes, partner, recipe)
+        by_row = [own.flatten(0, 1) for own in numbers]  # network after network
+        rows = augmentation.apply(rows, augmentation.with_tensors(epoch.augmentation, by_row))
+        losses = _batch_losses(many, rows, wanted, boxes, partner, recipe)
         gradients = torch.autograd.grad(losses.sum(), parameters, allow_unused=True)
         return losses.detach(), gradients
 
-    tensors = [take(order.flatten()), labels[order], boxes, partner, *augmentation.tensors(drawn)]
+    tensors = [take(order.flatten()), labels[order], boxes, partner, *numbers]
     losses, gradients = graphs(step, tensors) if many.recordable else step(*tensors)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
@@ -325,18 +349,6 @@ def _batch_losses(
     if other is not None:
         losses = share * losses + (1 - share) * _cross_entropy(logits, other)
     return losses
-
-
-def _joined(epoch: list[EpochDraw], start: int, stop: int) -> list[Draw]:
-    """One batch's draws of all networks, network after network."""
-    joined = []
-    for own in zip(*(draws.augmentation for draws in epoch), strict=True):
-        numbers = torch.cat([draw.numbers[start:stop] for draw in own])
-        chosen = None
-        if own[0].chosen is not None:
-            chosen = torch.cat([draw.chosen[start:stop] for draw in own])
-        joined.append(Draw(own[0].name, numbers, chosen))
-    return joined
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

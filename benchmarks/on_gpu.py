@@ -136,6 +136,12 @@ JOBS = [
             "growth",
         )
     ),
+    Job(
+        "fused kernel",
+        ("benchmarks/fused_kernel.py", "--json", "{out}/fused-kernel.jsonl"),
+        40,
+        alone=True,
+    ),
     # The default precision against float32, the accuracy of the final sets, five seeds.
     *(
         _accuracy("cifar10", 10, seed, 60, *precision)

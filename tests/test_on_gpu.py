@@ -128,6 +128,12 @@ def test_every_command_is_one_that_its_script_takes(job, monkeypatch, tmp_path):
         assert not quick
         assert precision == "auto"
         assert set(only) <= speed.names("cuda")
+    elif "fused_kernel" in script:
+        import fused_kernel
+
+        monkeypatch.setattr(fused_kernel, "rows", lambda: [{"total_ms": 1.0}])
+        fused_kernel.main(arguments)
+        assert json.loads((tmp_path / "fused-kernel.jsonl").read_text()) == {"total_ms": 1.0}
     elif "tuning" in script:
         import tuning
 

@@ -25,6 +25,8 @@ from m3d_sklearn.core.devices import on_device
 __all__ = ["norm_relu_pool"]
 
 VALUES = 8192  # of each of the four tiles that a program holds
+LEAST_CHANNELS = 32  # of a program
+A_WARP = 512  # values of a tile
 
 
 @triton.jit
@@ -123,11 +125,14 @@ def _backward(
 
 
 def _launch(shape: torch.Size) -> tuple[tuple[int, int], dict[str, int]]:
-    """Grid and block sizes: about VALUES values a tile, 64 registers a thread for the four."""
+    """Grid and block sizes: about VALUES values a tile, 64 registers a thread for the four.
+
+    ``benchmarks/fused_kernel.py`` compares others.
+    """
     n, channels, height, width = shape
     places = triton.next_power_of_2((height // 2) * (width // 2))
-    block = max(32, min(VALUES // places, triton.next_power_of_2(channels)))
-    warps = max(1, min(16, places * block // 512))
+    block = max(LEAST_CHANNELS, min(VALUES // places, triton.next_power_of_2(channels)))
+    warps = max(1, min(16, places * block // A_WARP))
     sizes = {"PLACES": places, "CHANNELS": block, "num_warps": warps}
     return (n, triton.cdiv(channels, block)), sizes
 

@@ -35,6 +35,19 @@ def test_a_row_a_seed_on_held_out_training_images(channels, monkeypatch, tmp_pat
         assert round(21 * row["accuracy"]) == pytest.approx(21 * row["accuracy"])
 
 
+def test_some_classes_alone(monkeypatch, capsys):
+    monkeypatch.setattr(tuning, "load", load(3))
+    monkeypatch.setattr(tuning, "HELD_OUT", 21)
+    X, y, X_judge, y_judge = tuning.held_out("cifar10", 8, [2, 0])
+    assert len(X) + len(X_judge) == 40
+    assert set(y) == set(y_judge) == {0, 2}
+    kind = ["--data", "cifar10", "--side", "8", "--width", "4", "--ipc", "1", "--steps", "2"]
+    tuning.main([*kind, "--set", "max_iter=2", "--set", "batch_real=5", "--classes", "2", "0"])
+    row = json.loads(capsys.readouterr().out)
+    assert row["classes"] == [2, 0]
+    assert "8 px, width 4, classes 2, 0 |" in tuning.table([row])
+
+
 def test_without_a_side_it_is_the_librarys_own_defaults_for_some_seconds(monkeypatch, capsys):
     monkeypatch.setattr(tuning, "load", load(0))
     monkeypatch.setattr(tuning, "HELD_OUT", 21)

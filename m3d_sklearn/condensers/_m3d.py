@@ -136,7 +136,8 @@ class M3DCondenser(MatchingCondenser):
         by its ``head`` if it has ``embed``.
     calibration : float, default="auto"
         Weight of the stored rows' cross-entropy under such a network, beside the MMD². "auto"
-        is 0 without a pool, and with one 1.2 by the decoded rows of a class, 0.03 at most.
+        is 0 without a pool and 0.03 with one, but for images of 28 pixels or more on a GPU 1.2 by
+        the decoded rows of a class where that is less.
     soft_labels : bool, default=False
         Whether the set gets ``soft_labels`` beside its hard ones: the mean class probabilities
         that the pool gives its decoded rows at the end of the run. Needs a pool.

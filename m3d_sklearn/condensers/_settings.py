@@ -75,6 +75,7 @@ def defaults(
     factor = given.get("factor", 2 if large else 1)
     optimizer = given.get("optimizer", "adam")
     pool = POOL if large and isinstance(network, str) else 0
+    weight = weight_for_long(ipc, factor) if large else CALIBRATION
     return {
         "width": width_of(network, WIDE),
         "factor": factor,
@@ -84,7 +85,7 @@ def defaults(
         "iterations_per_network": 5,
         "iterations_per_draw": 1,
         "pool": pool,
-        "calibration": weight_of_calibration(ipc, factor) if given.get("pool", pool) else 0.0,
+        "calibration": weight if given.get("pool", pool) else 0.0,
         "batch_real": FEW_REAL if is_dear(shape, device) else 128,
         "optimizer": optimizer,
         **steps(optimizer, ipc),
@@ -102,29 +103,28 @@ def frugal(
     """What M3D does otherwise where :func:`is_dear` says so: more iterations in the same time.
 
     Networks are narrow, and for grey images random, where no pool is needed to label the set:
-    learning takes a quarter of the time, and brings those nothing. A draw stays with its
-    network, so that its real rows go through once, and they are as many as cost what the
-    stored rows do.
+    learning takes a quarter of the time, and brings those nothing. Calibration does not fall
+    with the rows: it is what few iterations gain most by. A draw stays with its network, so
+    that its real rows go through once, and they are as many as cost what the stored rows do.
     """
     every = given.get("iterations_per_network", 5)
     kept = given.get("iterations_per_draw", every)
     # Rows a class while a draw is kept, a backward pass counting twice.
-    factor = given.get("factor", 2)
-    stored = min(every, kept) * 3 * int(ipc.max()) * factor**2
+    stored = min(every, kept) * 3 * int(ipc.max()) * given.get("factor", 2) ** 2
     learns = isinstance(network, str) and (shape[0] > 1 or labelled)
     pool = POOL if learns else 0
     return {
         "width": width_of(network, NARROW),
         "max_iter": UNLIMITED if timed else FRUGAL_ITERATIONS,
         "pool": pool,
-        "calibration": weight_of_calibration(ipc, factor) if given.get("pool", pool) else 0.0,
+        "calibration": CALIBRATION if given.get("pool", pool) else 0.0,
         "iterations_per_draw": kept,
         "batch_real": min(max(FEW_REAL, stored // FEW_REAL * FEW_REAL), MANY_REAL),
     }
 
 
-def weight_of_calibration(ipc: np.ndarray, factor: int) -> float:
-    """Less of it for many rows: their MMD² is smaller, and their cross-entropy is not."""
+def weight_for_long(ipc: np.ndarray, factor: int) -> float:
+    """Calibration of a long run: the more rows, the smaller their MMD² beside the entropy."""
     return min(CALIBRATION, CALIBRATED / (float(ipc.mean()) * factor**2))
 
 

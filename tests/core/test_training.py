@@ -12,6 +12,7 @@ from m3d_sklearn.core.training import (
     TrainingRecipe,
     cutmix,
     default_epochs,
+    draw_epoch,
     predict_logits,
     train,
 )
@@ -356,6 +357,20 @@ def test_each_image_of_a_batch_has_a_draw_of_its_own():
     train([spy], images.__getitem__, labels, recipe, [Stream(0, CPU)], images.shape[1:])
     assert len(spy.shown[0][:, 0, 0, 0].unique()) == 8
     assert spy.modes == [True]
+
+
+@pytest.mark.parametrize("n", [3, 8, 10])
+def test_an_epoch_draws_partners_within_each_batch_from_each_networks_own_stream(n):
+    recipe = TrainingRecipe(steps=1, batch_size=4, policy=("color", ("crop", "scale")), cutmix=0.5)
+    both = draw_epoch(n, (8, 8), recipe, [Stream(seed, CPU) for seed in (0, 1)])
+    for seed in (0, 1):
+        alone = draw_epoch(n, (8, 8), recipe, [Stream(seed, CPU)])
+        assert torch.equal(both.order[seed], alone.order[0])
+        assert torch.equal(both.boxes[seed], alone.boxes[0])
+        for own, other in zip(both.augmentation, alone.augmentation, strict=True):
+            assert torch.equal(own.numbers[seed], other.numbers[0])
+        for batch in both.partners[seed].split(4):
+            assert sorted(batch.tolist()) == list(range(len(batch)))
 
 
 def test_watch_is_told_each_epoch_and_can_end_the_training():

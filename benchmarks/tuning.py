@@ -54,7 +54,9 @@ DEFAULTS = "defaults"
 Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def held_out(name: str, side: int | None, classes: list[int] | None = None) -> Split:
+def held_out(
+    name: str, side: int | None, classes: list[int] | None = None, most: int | None = None
+) -> Split:
     """Images (n, c, h, w) and labels to condense, and those to judge by."""
     X, y, _, _ = load(name)
     images = torch.from_numpy(X)
@@ -66,7 +68,7 @@ def held_out(name: str, side: int | None, classes: list[int] | None = None) -> S
     parts = order[:HELD_OUT], order[HELD_OUT:]
     if classes is not None:
         parts = tuple(part[np.isin(y[part], classes)] for part in parts)
-    judge, rest = parts
+    judge, rest = parts[0], parts[1][:most]
     return images[rest].numpy(), y[rest], images[judge].numpy(), y[judge]
 
 
@@ -101,6 +103,7 @@ def row(options: argparse.Namespace, split: Split, seed: int) -> dict[str, Any]:
         "side": X.shape[-1],
         "width": options.width,
         "classes": options.classes,
+        "images": options.images,
         "ipc": options.ipc,
         "settings": {name: str(value) for name, value in options.set.items()},
         "start": options.start,
@@ -131,13 +134,14 @@ def table(rows: list[dict[str, Any]]) -> str:
         classes = found.get("classes")
         shown = (
             *(found[name] for name in ("data", "side", "width", "ipc")),
-            found.get("seconds"),
+            *(found.get(name) for name in ("seconds", "images")),
             None if classes is None else tuple(classes),
         )
         groups.setdefault(shown, {}).setdefault(choice(found), {})[found["seed"]] = found
-    for (data, side, width, ipc, seconds, classes), choices in groups.items():
+    for (data, side, width, ipc, seconds, images, classes), choices in groups.items():
         kind = f"{data}, {side} px, width {width}"
         kind += "" if seconds is None else f", {seconds:g} s"
+        kind += "" if images is None else f", {images:,} images"
         kind += "" if classes is None else f", classes {', '.join(map(str, classes))}"
         for name, own in choices.items():
             accuracy = [100 * found["accuracy"] for found in own.values()]
@@ -189,6 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, help="of a fit")
     parser.add_argument("--side", type=int, help="pixels to shrink the images to")
     parser.add_argument("--classes", type=int, nargs="+", help="that are condensed, not all")
+    parser.add_argument("--images", type=int, help="that are condensed at most")
     parser.add_argument("--width", type=int, default=128, help="of the networks")
     parser.add_argument("--depth", type=int, help="of the networks")
     parser.add_argument("--ipc", type=int, default=10)
@@ -220,7 +225,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not hasattr(_pool, name):
             parser.error(f"--pool must name a constant of _pool.py; got {name!r}")
         setattr(_pool, name, value)
-    split = held_out(options.data, options.side, options.classes)
+    split = held_out(options.data, options.side, options.classes, options.images)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         found = json.dumps(row(options, split, seed))
         print(found, flush=True)

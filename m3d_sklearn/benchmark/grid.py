@@ -60,8 +60,9 @@ def compare(
     ----------
     methods : str, condenser, list of them, or dict
         "random", "herding", "kcenter", "kmeans", "cafe", "dc", "dsa", "dm", "idm",
-        "m3d"; unfitted condensers; or a dict of label to either. ipc and seed are set by the
-        grid, and the device where a condenser names none.
+        "m3d"; "m3d-start" and so on for the start of one that iterates; "whole"; unfitted
+        condensers; or a dict of label to any of them. ipc and seed are set by the grid, and
+        the device where a condenser names none.
     datasets : str, Dataset, list of them, or dict
         Names or folders for :func:`m3d_sklearn.datasets.load`, data sets, or a dict of label
         to a data set or to ``(X_train, y_train, X_test, y_test)``.

@@ -96,7 +96,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--protocols", type=names, help="m3d, dc or both (m3d)")
     add_training(parser, n_networks=DEFAULTS["networks"], steps=DEFAULTS["steps"])
     parser.add_argument("--robust", action="store_true", help="also train without augmentation")
-    parser.add_argument("--curve", type=numbers, help="iterations at which M3D is also scored")
+    parser.add_argument("--curve", type=numbers, help="iterations at which synthetic methods are also scored")
     parser.add_argument(
         "--set",
         type=settings,

@@ -45,8 +45,8 @@ _AUTO = StrOptions({"auto"})
 class MatchingCondenser(BaseCondenser):
     """Base of methods that match real and synthetic rows through networks.
 
-    A method gives ``_objective()``, and by ``_automatic(task, given)`` what each "auto" comes
-    to; the rest is here.
+    A method gives ``_objective(settings)``, and by ``_automatic(task, given)`` what each
+    "auto" comes to; the rest is here.
     """
 
     _parameter_constraints: dict[str, list[Any]] = BaseCondenser._parameter_constraints | {

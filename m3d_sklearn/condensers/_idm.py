@@ -52,7 +52,7 @@ class IDMCondenser(MatchingCondenser):
 
     IDM [1]_ minimises, over the stored rows themselves, the squared distance between the mean
     features of real and stored rows of each class, plus the stored rows' cross-entropy, under
-    networks of a queue that learn from X on the way.
+    networks of a queue that learn from X during the run.
 
     .. warning::
        A condenser is a transformer: ``make_pipeline(IDMCondenser(), LogisticRegression())``

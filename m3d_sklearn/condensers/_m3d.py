@@ -70,8 +70,8 @@ class M3DCondenser(MatchingCondenser):
 
     M3D [1]_ minimises, over the stored rows themselves, the squared maximum mean
     discrepancy between the features of real and stored rows of each class, under networks
-    that change every few iterations: random ones, or for large images such as learn from X
-    on the way.
+    that change every few iterations: random ones, or, for large images, networks that learn from
+    X during the run.
 
     .. warning::
        A condenser is a transformer: ``make_pipeline(M3DCondenser(), LogisticRegression())``
@@ -136,8 +136,8 @@ class M3DCondenser(MatchingCondenser):
         by its ``head`` if it has ``embed``.
     calibration : float, default="auto"
         Weight of the stored rows' cross-entropy under such a network, beside the MMD². "auto"
-        is 0 without a pool and 0.03 with one, but for images of 28 pixels or more on a GPU 1.2 by
-        the decoded rows of a class where that is less.
+        is 0 without a pool and 0.03 with one, but for images of 28 pixels or more on a GPU 1.2
+        divided by the number of decoded rows per class where that is less.
     soft_labels : bool, default=False
         Whether the set gets ``soft_labels`` beside its hard ones: the mean class probabilities
         that the pool gives its decoded rows at the end of the run. Needs a pool.

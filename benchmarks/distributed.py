@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="add the rows to FILE")
     args = parser.parse_args()
     groups = {size: begin(size) for size in sorted({1, *args.sizes})}
-    print("| case | processes | s an iteration | speedup | efficiency | exchange, ms |")
+    print("| case | processes | s per iteration | speedup | efficiency | exchange, ms |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for name in CASES:
         for group in groups.values():

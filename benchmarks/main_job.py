@@ -262,7 +262,7 @@ def mmd(seed: int = 0) -> list[Row]:
 def clamp() -> list[Row]:
     """How far per-class momentum and the published shared one part where the clamp binds.
 
-    MNIST, ipc 1, factor 2, 24 real images a class, 20 iterations at the published rate of 1.
+    MNIST, ipc 1, factor 2, 24 real images per class, 20 iterations at the published rate of 1.
     """
     sys.path.append(str(Path(__file__).parents[1] / "tests"))
     from reference import gaps_at_own_turns

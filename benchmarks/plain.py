@@ -1,8 +1,8 @@
 """What the engine is measured against, written from the papers' facts with torch's modules.
 
 `PlainCondenser` is M3D's published loop: class after class, float32, images in the device's
-own layout, one optimiser step and one look at the loss a class. It is no slower than it has
-to be: augmentation takes one scalar a class, distances come from one matrix product, and
+own layout, one optimiser step and one look at the loss per class. It is no slower than it has
+to be: augmentation takes one scalar per class, distances come from one matrix product, and
 the networks' weights are frozen, which the published code leaves out.
 
 `plain_training` trains networks one after another, as the field's scripts do.

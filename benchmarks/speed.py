@@ -61,7 +61,7 @@ def seconds(run: Callable[[], Any], device: torch.device) -> float:
 def alternate(
     runs: dict[str, Callable[[int], Any]], rounds: int, device: torch.device
 ) -> dict[str, float]:
-    """Median seconds an iteration of each, in turns of about a second."""
+    """Median seconds per iteration of each, in turns of about a second."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     each = {}
     for name, run in runs.items():

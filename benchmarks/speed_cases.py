@@ -47,7 +47,7 @@ CASES = [
     Case("cifar10-ipc50", CIFAR, 10, 50, rounds=3),
     Case("100classes-ipc10", CIFAR, 100, 10, n=20_000, rounds=3),
 ]
-# Two CPU cores would take minutes an iteration at the published batch.
+# Two CPU cores would take minutes per iteration at the published batch.
 LARGE_ON = {
     "cpu": Case("224px-ipc1", LARGE, 10, 1, n=400, batch_real=8, rounds=3),
     "cuda": Case("224px-ipc10", LARGE, 10, 10, n=2_000),

@@ -1,7 +1,7 @@
 """Each method's iteration against its plain loop, for speed.py.
 
 The plain loops take class after class, with torch's modules and autograd, one optimiser step
-and one look at the loss a class. Both sides use random networks, a new one every 5 iterations,
+and one look at the loss per class. Both sides use random networks, a new one every 5 iterations,
 and the same augmentation; what methods train beside the matching is left out on both.
 """
 

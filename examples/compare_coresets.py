@@ -2,7 +2,7 @@
 A first script: M3D beside three coresets
 =========================================
 
-Scikit-learn's digits (grey images of 8 by 8 pixels) are brought down to 10 images a class in
+Scikit-learn's digits (grey images of 8 by 8 pixels) are brought down to 10 images per class in
 four ways, and a support vector machine is trained on each result alone:
 
 - **Random**, **Herding** and **KCenter** keep images of the data;
@@ -40,7 +40,7 @@ from m3d_sklearn.plotting import plot_condensed
 
 parser = argparse.ArgumentParser(description="M3D beside three coresets, on digits.")
 parser.add_argument("--out", type=Path, default=Path("coresets"), help="folder for the results")
-parser.add_argument("--ipc", type=int, default=10, help="images a class")
+parser.add_argument("--ipc", type=int, default=10, help="images per class")
 parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
 parser.add_argument("--iterations", type=int, help="M3D's max_iter (default: its own)")
 args = parser.parse_args()
@@ -109,7 +109,7 @@ for name in dict.fromkeys(row["method"] for row in results):
     print(f"| {name:<10} | {shown:>11} | {f'{seconds:.1f}' if seconds else '':>6} |")
 
 print(
-    f"\nA support vector machine on {args.ipc} images a class, {len(split.X_test)} test images, "
+    f"\nA support vector machine on {args.ipc} images per class, {len(split.X_test)} test images, "
     f"mean ± std over the\nseeds ({args.seeds}), each with its own split; M3D ran "
     f"{fitted['M3D', 0].n_iter_} iterations.\nDevice {fitted['M3D', 0].params_['device']}, "
     f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores; "

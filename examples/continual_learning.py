@@ -3,13 +3,13 @@ Continual learning: a memory of condensed images
 ================================================
 
 The ten digits come in five tasks of two classes. When a task is over its images are gone: what
-stays is a memory of ``ipc`` images a class. After each task a network is trained afresh **on
+stays is a memory of ``ipc`` images per class. After each task a network is trained afresh **on
 the memory alone**, and scored on the test images of all classes seen so far.
 
 The memory is filled in five ways: with images of the task (**Random**, **Herding**,
 **KCenter**), with means of them (class-wise **k-means**) or with condensed images (**M3D**). Each
 task's images are condensed by themselves, without a look at other tasks, and old sets stay as
-they are. That costs M3D little: its loss has a term a class, and no term between classes. All
+they are. That costs M3D little: its loss has a term per class, and no term between classes. All
 sets are in the values of the images that they were made from, so the memory is one array.
 
 **How to read it.** A line a method: accuracy after each task. More classes are harder to tell
@@ -44,7 +44,7 @@ from m3d_sklearn.datasets import load
 
 parser = argparse.ArgumentParser(description="Class-incremental learning from a memory.")
 parser.add_argument("--out", type=Path, default=Path("continual"), help="folder for the results")
-parser.add_argument("--ipc", type=int, default=2, help="images a class in the memory")
+parser.add_argument("--ipc", type=int, default=2, help="images per class in the memory")
 parser.add_argument("--tasks", type=int, default=5, help="into which the classes are dealt")
 parser.add_argument("--iterations", type=int, help="M3D's max_iter (default: its own)")
 parser.add_argument("--steps", type=int, default=100, help="training steps of each network")
@@ -135,7 +135,7 @@ for name, runs in results.items():
     print(f"| {name:<12} | {' | '.join(f'{cell:>10}' for cell in cells)} |")
 memory_sizes = [len(memories[name][1]) for name in ("M3D", "whole set")]
 print(
-    f"\nMemory: {args.ipc} images a class, {memory_sizes[0]} in the end (whole set: "
+    f"\nMemory: {args.ipc} images per class, {memory_sizes[0]} in the end (whole set: "
     f"{memory_sizes[1]}). Mean ± std over the seeds ({args.seeds}):\n"
     f"networks a task and seed: {args.networks}, training steps of each: {args.steps}. "
     f"Device {condensers['M3D'].params_['device']}, "
@@ -158,7 +158,7 @@ for place, ((name, runs), marker) in enumerate(zip(results.items(), "os^DPv", st
 ax.set_xticks(seen)
 ax.set_xlabel("classes seen")
 ax.set_ylabel("accuracy on the classes seen (%)")
-ax.set_title(f"Digits in {args.tasks} tasks, a memory of {args.ipc} images a class")
+ax.set_title(f"Digits in {args.tasks} tasks, a memory of {args.ipc} images per class")
 ax.grid(color="#dddddd", linewidth=0.6)
 figure.legend(loc="outside right center")
 figure.savefig(args.out / "continual.png", dpi=110)

@@ -2,7 +2,7 @@
 A folder of one's own images
 ============================
 
-From a folder of images to a few images a class, and back from the file. The folder holds a
+From a folder of images to a few images per class, and back from the file. The folder holds a
 folder a class, ``FOLDER/cat/*.png`` and ``FOLDER/dog/*.jpg``, which are split into training and
 test images; or it has ``train`` and ``test`` beside each other, with the classes in both.
 Without a folder this script writes one from scikit-learn's digits first, so that it runs
@@ -45,7 +45,7 @@ parser = argparse.ArgumentParser(description="Condense a folder of images.")
 parser.add_argument("folder", type=Path, nargs="?", help="of images (default: some digits)")
 parser.add_argument("--out", type=Path, default=Path("condensed"), help="folder for the results")
 parser.add_argument("--image-size", type=int, default=16, help="pixels a side, once read")
-parser.add_argument("--ipc", type=int, default=5, help="stored images a class")
+parser.add_argument("--ipc", type=int, default=5, help="stored images per class")
 parser.add_argument("--iterations", type=int, help="M3D's max_iter (default: its own)")
 parser.add_argument("--steps", type=int, default=100, help="training steps of each network")
 parser.add_argument("--networks", type=int, default=1, help="networks a line")
@@ -140,7 +140,7 @@ print(
 
 path = condensed.save(args.out / "condensed.npz")
 ax = condensed.plot()
-ax.set_title(f"{args.ipc} stored images a class")
+ax.set_title(f"{args.ipc} stored images per class")
 ax.figure.savefig(args.out / "sheet.png", dpi=160, bbox_inches="tight")
 pictures = condensed.export_images(args.out / "images", decoded=True)
 

@@ -2,7 +2,7 @@
 The poster's table, on data of your own choosing
 ================================================
 
-Methods at several numbers of images a class, mean and standard deviation over seeds: the table
+Methods at several numbers of images per class, mean and standard deviation over seeds: the table
 by which the papers of this field compare. ``compare`` runs it. Each cell is one method at one
 ipc and seed: one ``fit``, and networks that are trained on the result and scored on the test
 rows.
@@ -42,7 +42,7 @@ parser = argparse.ArgumentParser(description="The poster's table on data of your
 parser.add_argument("--out", type=Path, default=Path("table"), help="folder for the results")
 parser.add_argument("--datasets", nargs="+", default=["digits"], help="names or folders")
 parser.add_argument("--methods", nargs="+", default=["random", "herding", "kcenter", "m3d"])
-parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10], help="stored rows a class")
+parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10], help="stored rows per class")
 parser.add_argument("--seeds", type=int, default=2, help="how many, from 0 on")
 parser.add_argument("--steps", type=int, default=200, help="training steps of each network")
 parser.add_argument("--epochs", action="store_true", help="the protocol's epochs, not --steps")

@@ -3,7 +3,7 @@ Condense handwritten digits, and compare with coresets
 ======================================================
 
 Scikit-learn's digits are 1,797 grey images of 8 by 8 pixels. Here 70 % of them are condensed
-to 1 and to 10 images a class, in six ways:
+to 1 and to 10 images per class, in six ways:
 
 - **Random**, **Herding** and **KCenter** keep rows of the data (coresets);
 - **k-means** is ``KMeansCenters``: the centres of scikit-learn's ``KMeans``, fitted to each
@@ -54,7 +54,7 @@ from m3d_sklearn.plotting import plot_condensed
 
 parser = argparse.ArgumentParser(description="Condense scikit-learn's digits and compare methods.")
 parser.add_argument("--out", type=Path, default=Path("quickstart"), help="folder for the results")
-parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10], help="images a class")
+parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10], help="images per class")
 parser.add_argument("--iterations", type=int, help="M3D's max_iter (default: its own)")
 parser.add_argument("--steps", type=int, default=200, help="training steps of each network")
 parser.add_argument("--networks", type=int, default=1, help="networks a cell")
@@ -138,7 +138,7 @@ def train_networks(condensed):
     )
 
 
-print(f"Accuracy in % on {len(X_test)} images after training on ipc images a class.\n")
+print(f"Accuracy in % on {len(X_test)} images after training on ipc images per class.\n")
 print_line(HEADER)
 print_line(["--:", ":--"] + ["--:"] * 6)
 
@@ -184,7 +184,7 @@ print(
 # %%
 # The condensed sets
 # ------------------
-# A row of pictures a class, ipc of them side by side.
+# A row of pictures per class, ipc of them side by side.
 
 ipc = max(args.ipc)
 names = [name for count, name in pairs if count == ipc]

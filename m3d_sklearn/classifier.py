@@ -60,7 +60,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         "dc" has batches of 256, 300 epochs (grey images 1,000), rate ×0.1 half-way, and
         augmentation for grey images only.
     batch_size : int or "auto", default="auto"
-        Rows a step.
+        Rows per step.
     learning_rate : float, default=0.01
         Rate of SGD.
     momentum : float, default=0.9
@@ -68,7 +68,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     weight_decay : float, default=5e-4
         Of SGD.
     augmentation : list, None or "auto", default="auto"
-        Operations, a draw an image; see :class:`M3DCondenser`. "auto" is the protocol's,
+        Operations, a draw per image; see :class:`M3DCondenser`. "auto" is the protocol's,
         without flips for grey images.
     cutmix : float or "auto", default="auto"
         Share of batches in which images get a box of another one.
@@ -338,7 +338,7 @@ def make_recipe(
 def check_outputs(
     module: nn.Module, shape: tuple[int, ...], n_classes: int, device: torch.device
 ) -> None:
-    """Raise a ValueError unless the network gives a logit a class."""
+    """Raise a ValueError unless the network gives a logit per class."""
     with torch.no_grad():
         try:
             # In evaluation mode, so that a look leaves no statistics and draws no dropout.
@@ -350,7 +350,7 @@ def check_outputs(
             ) from error
     if tuple(logits.shape) != (2, n_classes):
         raise ValueError(
-            f"network must give {n_classes} outputs a row, one a class; got "
+            f"network must give {n_classes} outputs per row, one per class; got "
             f"{tuple(logits.shape)} for 2 rows."
         )
 

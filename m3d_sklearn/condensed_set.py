@@ -23,7 +23,7 @@ __all__ = ["CondensedSet"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CondensedSet:
-    """A few rows a class that stand for a whole data set.
+    """A few rows per class that stand for a whole data set.
 
     Unpacks as a pair: ``X_c, y_c = condensed``. Where `factor` is above 1, an image in
     `X` is a mosaic of factor² smaller ones; :meth:`decode` gives the rows to train on.
@@ -181,7 +181,7 @@ class CondensedSet:
         return plot_condensed(self, ax=ax, decoded=decoded)
 
     def export_images(self, folder: str | Path, *, decoded: bool = False) -> list[Path]:
-        """Write one PNG an image, ``folder/class/number.png``, the range of X as black to white.
+        """Write one PNG per image, ``folder/class/number.png``, the range of X as black to white.
 
         Raises
         ------

@@ -300,7 +300,7 @@ def held_out(
     if not real:
         raise ValueError(f"X_test must hold finite real numbers; got {X.dtype}.")
     if y.shape not in ((n,), (n, 1)):
-        raise ValueError(f"y_test must hold a label a row, ({n},); got shape {y.shape}.")
+        raise ValueError(f"y_test must hold a label per row, ({n},); got shape {y.shape}.")
     y = y.reshape(-1)
     places = np.full(len(y), -1)
     for place, name in enumerate(condensed.classes):

@@ -219,7 +219,7 @@ MATCHING: list[Bad] = [
     ("verbose", "loud", "got 'loud'"),
 ]
 TRAINING: list[Bad] = [
-    ("network", Outputs, r"3 outputs a row.*got \(2, 7\)"),
+    ("network", Outputs, r"3 outputs per row.*got \(2, 7\)"),
     ("max_iter", 0, "got 0"),
     ("max_iter", "many", "got 'many'"),
     ("protocol", "idc", "got 'idc'"),
@@ -253,7 +253,7 @@ GRADIENTS: list[Bad] = [
     ("inner_epochs", -1, "got -1"),
     ("inner_epochs", 1.5, "got 1.5"),
     ("inner_epochs", "some", "got 'some'"),
-    ("network", Outputs, r"3 outputs a row, one a class; it gave \(2, 7\)"),
+    ("network", Outputs, r"3 outputs per row, one per class; it gave \(2, 7\)"),
 ]
 QUEUE: list[Bad] = [
     ("calibration", -0.1, "got -0.1"),

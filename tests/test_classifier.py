@@ -271,7 +271,7 @@ def test_batch_statistics_are_those_of_the_training_batches_alone():
 
 def test_a_network_with_another_number_of_outputs_is_refused():
     X, y = images(classes=3)
-    with pytest.raises(ValueError, match=r"network must give 3 outputs a row.*got \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"network must give 3 outputs per row.*got \(2, 2\)"):
         quick(NoArguments).fit(X, y)
 
 

@@ -113,7 +113,7 @@ def test_a_range_that_no_number_holds_is_refused(cls, form, lazy):
     assert set(vars(estimator)) == before
 
 
-# Their loss looks at a network's output a class, so cost grows with the square of the classes.
+# Their loss looks at a network's output per class, so cost grows with the square of the classes.
 CLASSIFY = {"CAFECondenser", "DCCondenser", "DSACondenser", "IDMCondenser"}
 
 

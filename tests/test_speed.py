@@ -82,7 +82,7 @@ def test_counted_arithmetic_is_the_issue_of_the_shapes():
     assert flop == pytest.approx(211e9, rel=0.01)
     more, _ = speed.counted(Case("", speed.CIFAR, 10, 100))
     most, _ = speed.counted(Case("", speed.CIFAR, 10, 200))
-    assert more == most  # at most 200 decoded images a class
+    assert more == most  # at most 200 decoded images per class
 
 
 def test_a_row(monkeypatch):

@@ -122,7 +122,7 @@ def mmd_to_data(
 ) -> float:
     """MMD² between decoded rows and the data, mean over classes and fixed random networks.
 
-    The same networks, the same (at most 200) real rows a class and the "rbf" kernel for
+    The same networks, the same (at most 200) real rows per class and the "rbf" kernel for
     every set of a data set, so that the figures compare with one another and nothing else.
     """
     rows, labels = held_out(condensed, X, y)

@@ -37,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = _Parser(
         prog="python -m m3d_sklearn",
-        description="Condense labelled data into a few rows a class, and compare methods.",
+        description="Condense labelled data into a few rows per class, and compare methods.",
         epilog="python -m m3d_sklearn COMMAND --help says more of one.",
     )
     parser.add_argument("--version", action="version", version=f"m3d_sklearn {__version__}")

@@ -83,7 +83,7 @@ def add_parser(commands: Any) -> None:
         type=names,
         help=f"{', '.join(METHODS)}, NAME-start of those that iterate, whole",
     )
-    parser.add_argument("--ipc", type=numbers, help="stored rows a class, by commas (1,10,50)")
+    parser.add_argument("--ipc", type=numbers, help="stored rows per class, by commas (1,10,50)")
     seeds = parser.add_mutually_exclusive_group()
     seeds.add_argument("--seeds", type=positive, help="how many, from 0 on (3)")
     seeds.add_argument("--seed-list", dest="seeds", type=numbers, help="which, by commas")
@@ -96,7 +96,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--protocols", type=names, help="m3d, dc or both (m3d)")
     add_training(parser, n_networks=DEFAULTS["networks"], steps=DEFAULTS["steps"])
     parser.add_argument("--robust", action="store_true", help="also train without augmentation")
-    parser.add_argument("--curve", type=numbers, help="iterations at which synthetic methods are also scored")
+    parser.add_argument(
+        "--curve", type=numbers, help="iterations at which synthetic methods are also scored"
+    )
     parser.add_argument(
         "--set",
         type=settings,

@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--method", choices=sorted(METHODS), default="m3d", help="how (default: m3d)"
     )
-    parser.add_argument("--ipc", type=int, default=10, help="stored rows a class (10)")
+    parser.add_argument("--ipc", type=int, default=10, help="stored rows per class (10)")
     parser.add_argument(
         "--out", type=place, required=True, metavar="FILE", help="the .npz to write"
     )

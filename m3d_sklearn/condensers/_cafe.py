@@ -33,7 +33,7 @@ QUERY = 20  # real rows of each class that accuracies are looked at on
 
 
 class CAFECondenser(MatchingCondenser):
-    """Condense a labelled data set into `ipc` rows a class by aligning the features of all layers.
+    """Condense a labelled data set into `ipc` rows per class by aligning features of all layers.
 
     CAFE [1]_ minimises, over the stored rows themselves, the squared distance between the mean
     features of real and stored rows of each class in every layer, plus the cross-entropy of
@@ -58,11 +58,11 @@ class CAFECondenser(MatchingCondenser):
         Where 4-D X has its channels. "auto" takes the only axis of 4 or fewer.
     preset : {"paper"}, default=None
         Whose settings "auto" takes: None is ours, "paper" the published ones, for images:
-        2,000 iterations of SGD with 256 real rows a class, a start from noise. What is given
+        2,000 iterations of SGD with 256 real rows per class, a start from noise. What is given
         beside it stays as given; ``params_`` holds them all.
     network : str or callable, default="auto"
         The network whose layers are matched, as for :class:`M3DCondenser`; its outputs are a
-        logit a class. Of a ConvNet and an MLP every layer counts, of another module what it
+        logit per class. Of a ConvNet and an MLP every layer counts, of another module what it
         embeds to.
     factor : int, default="auto"
         Mosaics of factor × factor small images in each stored one. "auto" is 1.
@@ -80,7 +80,7 @@ class CAFECondenser(MatchingCondenser):
         Seconds after which to stop; the rate falls to zero by then. Results then depend on
         the machine's speed.
     batch_real : int, default="auto"
-        Real rows of each class an iteration. "auto" is 128, and 32 for images on a CPU; the
+        Real rows of each class per iteration. "auto" is 128, and 32 for images on a CPU; the
         paper's is 256.
     optimizer : {"auto", "adam", "sgd"}, default="auto"
         "auto" is "adam"; the paper's is "sgd".
@@ -149,9 +149,9 @@ class CAFECondenser(MatchingCondenser):
     Notes
     -----
     The published code optimises normalised images, see :class:`DMCondenser`. The query set, on
-    which a network's accuracy is looked at after each step, is 20 real rows a class, drawn once.
+    which a network's accuracy is looked at after each step, is 20 real rows per class, drawn once.
 
-    Cost an iteration: forward of C·(`batch_real` + m) rows and backward of C·m, with m =
+    Cost per iteration: forward of C·(`batch_real` + m) rows and backward of C·m, with m =
     min(ipc·factor², 200), a look at the query set, and now and then up to 100 epochs of training
     on the stored rows. The device is waited for once an iteration. Where memory is short classes go
     through in parts, and centres are of each part's classes.

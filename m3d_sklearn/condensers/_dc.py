@@ -36,7 +36,7 @@ RATE = 0.1  # of the published SGD, on normalised images
 
 
 class DCCondenser(MatchingCondenser):
-    """Condense a labelled data set into `ipc` rows a class by matching gradients.
+    """Condense a labelled data set into `ipc` rows per class by matching gradients.
 
     DC [1]_ minimises, over the stored rows themselves, the distance between the gradients
     that real and stored rows of each class give a network's weights, while the network is
@@ -60,11 +60,11 @@ class DCCondenser(MatchingCondenser):
         Where 4-D X has its channels. "auto" takes the only axis of 4 or fewer.
     preset : {"paper"}, default=None
         Whose settings "auto" takes: None is ours, "paper" the published ones, for images:
-        1,000 networks, SGD with 256 real rows a class, a start from noise. What is given
+        1,000 networks, SGD with 256 real rows per class, a start from noise. What is given
         beside it stays as given; ``params_`` holds them all.
     network : str or callable, default="auto"
         The network whose gradients are matched, as for :class:`M3DCondenser`; its outputs are
-        a logit a class, and its operations can be differentiated twice.
+        a logit per class, and its operations can be differentiated twice.
     factor : int, default="auto"
         Mosaics of factor × factor small images in each stored one. "auto" is 1.
     augmentation : list, None or "auto", default="auto"
@@ -87,7 +87,7 @@ class DCCondenser(MatchingCondenser):
         a network, the paper's inner loop. "auto" is 5; the paper's is 1, 50, 25, 20, 15 or 10
         at ipc 1 to 50.
     batch_real : int, default="auto"
-        Real rows of each class an iteration. "auto" is 32, on a GPU 128; the paper's is 256.
+        Real rows of each class per iteration. "auto" is 32, on a GPU 128; the paper's is 256.
     optimizer : {"auto", "adam", "sgd"}, default="auto"
         "auto" is "adam"; the paper's is "sgd".
     learning_rate : float, default="auto"
@@ -157,7 +157,7 @@ class DCCondenser(MatchingCondenser):
     is 0.1 times the square of the images' standard deviation, which is what "auto" comes to
     with SGD. Published images are not clamped; these are.
 
-    Cost an iteration: a forward and a backward pass of C·(`batch_real` + m) rows, m the decoded
+    Cost per iteration: a forward and a backward pass of C·(`batch_real` + m) rows, m the decoded
     rows of a class (at most 200), a backward pass through the latter, and `inner_epochs` of
     training on all of them. Memory: C copies of the network's gradients.
 
@@ -333,6 +333,6 @@ def _check_gradients(fresh: FreshNetworks) -> None:
         ) from error
     if outputs != (2, fresh.n_outputs):
         raise ValueError(
-            f"network must give {fresh.n_outputs} outputs a row, one a class; it gave {outputs} "
-            "for 2 rows."
+            f"network must give {fresh.n_outputs} outputs per row, one per class; it gave "
+            f"{outputs} for 2 rows."
         )

@@ -30,7 +30,7 @@ def mean_matching(network: nn.Module, batch: Batch) -> Tensor:
 
 
 class DMCondenser(MatchingCondenser):
-    """Condense a labelled data set into `ipc` rows a class by matching mean features.
+    """Condense a labelled data set into `ipc` rows per class by matching mean features.
 
     DM [1]_ minimises, over the stored rows themselves, the squared distance between the mean
     features of real and stored rows of each class, under a new random network every
@@ -54,7 +54,7 @@ class DMCondenser(MatchingCondenser):
         Where 4-D X has its channels. "auto" takes the only axis of 4 or fewer.
     preset : {"paper"}, default=None
         Whose settings "auto" takes: None is ours, "paper" the published ones, for images:
-        20,000 iterations of SGD with 256 real rows a class. What is given beside it stays as
+        20,000 iterations of SGD with 256 real rows per class. What is given beside it stays as
         given; ``params_`` holds them all.
     network : str or callable, default="auto"
         The embedding, as for :class:`M3DCondenser`.
@@ -75,7 +75,7 @@ class DMCondenser(MatchingCondenser):
     iterations_per_network : int, default="auto"
         Iterations between two networks. "auto" is 1.
     batch_real : int, default="auto"
-        Real rows of each class an iteration. "auto" is 128, and 64 for images of 28 pixels or
+        Real rows of each class per iteration. "auto" is 128, and 64 for images of 28 pixels or
         more on a CPU; the paper's is 256.
     optimizer : {"auto", "adam", "sgd"}, default="auto"
         "auto" is "adam"; the paper's is "sgd".
@@ -146,7 +146,7 @@ class DMCondenser(MatchingCondenser):
     is the square of the images' standard deviation, which is what "auto" comes to with SGD.
     Published images are not clamped; these are.
 
-    Cost an iteration: forward of C·(`batch_real` + m) rows and backward of C·m, with m =
+    Cost per iteration: forward of C·(`batch_real` + m) rows and backward of C·m, with m =
     min(ipc·factor², 200).
 
     References

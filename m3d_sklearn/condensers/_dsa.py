@@ -11,7 +11,7 @@ SMALLEST = 16  # pixels a side: below, a shift or a turn of a few degrees is los
 
 
 class DSACondenser(DCCondenser):
-    """Condense a labelled data set into `ipc` rows a class by matching augmented gradients.
+    """Condense a labelled data set into `ipc` rows per class by matching augmented gradients.
 
     DSA [1]_ is DC with one draw of augmentation for the real and the stored rows of a class,
     and for the networks' training on the stored rows.
@@ -34,11 +34,11 @@ class DSACondenser(DCCondenser):
         Where 4-D X has its channels. "auto" takes the only axis of 4 or fewer.
     preset : {"paper"}, default=None
         Whose settings "auto" takes: None is ours, "paper" the published ones, for images:
-        1,000 networks, SGD with 256 real rows a class. What is given beside it stays as
+        1,000 networks, SGD with 256 real rows per class. What is given beside it stays as
         given; ``params_`` holds them all.
     network : str or callable, default="auto"
         The network whose gradients are matched, as for :class:`M3DCondenser`; its outputs are
-        a logit a class, and its operations can be differentiated twice.
+        a logit per class, and its operations can be differentiated twice.
     factor : int, default="auto"
         Mosaics of factor × factor small images in each stored one. "auto" is 1.
     augmentation : list, None or "auto", default="auto"
@@ -63,7 +63,7 @@ class DSACondenser(DCCondenser):
         a network, the paper's inner loop. "auto" is 5; the paper's is 1, 50, 25, 20, 15 or 10
         at ipc 1 to 50.
     batch_real : int, default="auto"
-        Real rows of each class an iteration. "auto" is 32, on a GPU 128; the paper's is 256.
+        Real rows of each class per iteration. "auto" is 32, on a GPU 128; the paper's is 256.
     optimizer : {"auto", "adam", "sgd"}, default="auto"
         "auto" is "adam"; the paper's is "sgd".
     learning_rate : float, default="auto"

@@ -48,7 +48,7 @@ class CalibratedMeans:
 
 
 class IDMCondenser(MatchingCondenser):
-    """Condense a labelled data set into `ipc` rows a class by improved distribution matching.
+    """Condense a labelled data set into `ipc` rows per class by improved distribution matching.
 
     IDM [1]_ minimises, over the stored rows themselves, the squared distance between the mean
     features of real and stored rows of each class, plus the stored rows' cross-entropy, under
@@ -72,10 +72,10 @@ class IDMCondenser(MatchingCondenser):
         Where 4-D X has its channels. "auto" takes the only axis of 4 or fewer.
     preset : {"paper"}, default=None
         Whose settings "auto" takes: None is ours, "paper" the published ones, for images:
-        20,000 iterations of SGD with 256 real rows a class, mosaics of factor 2. What is given
+        20,000 iterations of SGD with 256 real rows per class, mosaics of factor 2. What is given
         beside it stays as given; ``params_`` holds them all.
     network : str or callable, default="auto"
-        The embedding, as for :class:`M3DCondenser`; it must give an output a class, by its
+        The embedding, as for :class:`M3DCondenser`; it must give an output per class, by its
         ``head`` if it has ``embed``.
     factor : int, default="auto"
         Mosaics of factor × factor small images in each stored one. "auto" is 2 for images
@@ -110,7 +110,7 @@ class IDMCondenser(MatchingCondenser):
         that the queue's networks, weighted by their running accuracy, give its decoded rows at
         the end of the run. Needs `training_steps` above 0.
     batch_real : int, default="auto"
-        Real rows of each class an iteration. "auto" is 128, and 64 for images of 28 pixels or
+        Real rows of each class per iteration. "auto" is 128, and 64 for images of 28 pixels or
         more on a CPU; the paper's is 256, and 5,000 where `ipc` is 1.
     optimizer : {"auto", "adam", "sgd"}, default="auto"
         "auto" is "adam"; the paper's is "sgd".
@@ -182,7 +182,7 @@ class IDMCondenser(MatchingCondenser):
     is a running one over training batches; here it is measured on the first batch of a burst before
     that is trained on, and half of what was known is kept.
 
-    Cost an iteration: forward of C·(`batch_real` + m) rows and backward of C·m, with m =
+    Cost per iteration: forward of C·(`batch_real` + m) rows and backward of C·m, with m =
     min(ipc·factor², 200), and two networks' training. Memory: `queue_size` networks' weights.
 
     References

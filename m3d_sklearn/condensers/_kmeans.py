@@ -55,7 +55,7 @@ class KMeansCenters(BaseCondenser):
         Sum of squared distances, in units, from each row of X to the nearest centre of its
         class.
     n_iter_ : int
-        Most iterations of the runs that counted, one a class.
+        Most iterations of the runs that counted, one per class.
     classes_ : ndarray of shape (n_classes,)
     ipc_ : dict
         Centres of each class.

@@ -30,7 +30,7 @@ __all__ = ["M3DCondenser"]
 
 
 class MMDObjective:
-    """MMD² between the features of real and synthetic rows, a value a class.
+    """MMD² between the features of real and synthetic rows, a value per class.
 
     With `calibration` the cross-entropy of the synthetic rows under the network's own
     outputs, times this weight, is added (IDM, CVPR-23; DANCE, IJCAI-24).
@@ -66,7 +66,7 @@ class MMDObjective:
 
 
 class M3DCondenser(MatchingCondenser):
-    """Condense a labelled data set into `ipc` rows a class by matching feature distributions.
+    """Condense a labelled data set into `ipc` rows per class by matching feature distributions.
 
     M3D [1]_ minimises, over the stored rows themselves, the squared maximum mean
     discrepancy between the features of real and stored rows of each class, under networks
@@ -91,7 +91,7 @@ class M3DCondenser(MatchingCondenser):
         Where 4-D X has its channels. "auto" takes the only axis of 4 or fewer.
     preset : {"paper"}, default=None
         Whose settings "auto" takes: None is ours, "paper" the published ones, for images:
-        10,000 iterations of SGD at the rate 1·ipc with 128 real rows a class, mosaics of
+        10,000 iterations of SGD at the rate 1·ipc with 128 real rows per class, mosaics of
         factor 2. What is given beside it stays as given; ``params_`` holds them all.
     network : str or callable, default="auto"
         The embedding. "auto" is "convnet" for images and "mlp" for tables; "resnet10",
@@ -113,7 +113,7 @@ class M3DCondenser(MatchingCondenser):
         Mosaics of factor × factor small images in each stored one. "auto" is 2 for images
         of 28 pixels a side or more, but for grey ones from `ipc` 20 on, else 1.
     augmentation : list, None or "auto", default="auto"
-        Operations applied to real and stored images alike, one draw a class and iteration:
+        Operations applied to real and stored images alike, one draw per class and iteration:
         "color" (or "brightness", "saturation", "contrast"), "crop", "cutout", "flip",
         "scale", "rotate"; a tuple stands for one of its members. "auto" is, for images
         of 28 pixels or more, colour, crop and cutout, or for grey ones one of crop, scale and
@@ -132,7 +132,7 @@ class M3DCondenser(MatchingCondenser):
         Networks that learn from X in the first third of the run. An embedding is a random
         mix of one's first and present weights. 0 takes random ones alone, as the paper does.
         "auto" is 4 for images of 28 pixels or more under a `network` by name, but for grey ones
-        on a CPU without `soft_labels`; else 0. A factory's module must give an output a class,
+        on a CPU without `soft_labels`; else 0. A factory's module must give an output per class,
         by its ``head`` if it has ``embed``.
     calibration : float, default="auto"
         Weight of the stored rows' cross-entropy under such a network, beside the MMD². "auto"
@@ -148,7 +148,7 @@ class M3DCondenser(MatchingCondenser):
         draw real rows go through once, which saves most of an iteration where `ipc` is small.
         "auto" is `iterations_per_network` for images of 28 pixels or more on a CPU, else 1.
     batch_real : int, default="auto"
-        Real rows of each class an iteration. "auto" is the paper's 128; for images of 28
+        Real rows of each class per iteration. "auto" is the paper's 128; for images of 28
         pixels or more on a CPU 64 to 256, which cost about what the stored rows do.
     optimizer : {"auto", "adam", "sgd"}, default="auto"
         "auto" is "adam"; the paper's is "sgd".
@@ -232,7 +232,7 @@ class M3DCondenser(MatchingCondenser):
     after class: that is SGD of each class alone with momentum μ^C and rate
     lr·(1 − μ^C)/(1 − μ), which is what ``optimizer="sgd"`` runs, all classes in one pass.
 
-    Cost an iteration: forward of C·(`batch_real` + m) rows and backward of C·m, with m =
+    Cost per iteration: forward of C·(`batch_real` + m) rows and backward of C·m, with m =
     min(ipc·factor², 200); O(C·(`batch_real` + m)²·D) for the kernel. Memory grows with one
     iteration's rows, and with n only through X itself.
 

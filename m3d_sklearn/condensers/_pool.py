@@ -35,7 +35,7 @@ def trained_networks(
     Raises
     ------
     ValueError
-        If the network does not give an output a class.
+        If the network does not give an output per class.
     """
     check_outputs(fresh, "pool above 0", "Use pool=0, or another network.")
     shape = fresh.input_shape
@@ -55,7 +55,7 @@ def trained_networks(
 
 
 def check_outputs(fresh: FreshNetworks, needs: str, advice: str = "Use another network.") -> None:
-    """Raise a ValueError unless a network gives an output a class, which training needs."""
+    """Raise a ValueError unless a network gives an output per class, which training needs."""
     network = fresh.network
     rows = torch.zeros(2, *fresh.input_shape, device=fresh.stream.device)
     with torch.no_grad(), borrowed_global_generators(fresh.stream):
@@ -63,6 +63,6 @@ def check_outputs(fresh: FreshNetworks, needs: str, advice: str = "Use another n
     for given, how in zip(outputs, ("", "by its embed and head "), strict=True):
         if tuple(given.shape) != (2, fresh.n_outputs):
             raise ValueError(
-                f"{needs} needs a network with {fresh.n_outputs} outputs a row, one a class; "
+                f"{needs} needs a network with {fresh.n_outputs} outputs per row, one per class; "
                 f"{how}it gave {tuple(given.shape)} for 2 rows. {advice}"
             )

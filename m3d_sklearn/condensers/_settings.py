@@ -30,7 +30,7 @@ FRUGAL_ITERATIONS = 1000
 FEW_REAL, MANY_REAL = 64, 256  # rows of a class, where a pass is dear
 GREY = (("crop", "scale", "rotate"),)
 LARGE = 28  # pixels a side from which an image can hold mosaics, as in the paper
-WHOLE_FROM = 20  # stored rows a class from which grey images are worth their own resolution
+WHOLE_FROM = 20  # stored rows per class from which grey images are worth their own resolution
 
 
 def is_large(shape: tuple[int, ...]) -> bool:

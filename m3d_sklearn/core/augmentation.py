@@ -57,7 +57,7 @@ ALIASES = {"color": ("brightness", "saturation", "contrast")}
 
 
 class Operation(NamedTuple):
-    """How an operation draws its numbers (n, k) and how it uses them, one row an image."""
+    """How an operation draws its numbers (n, k) and how it uses them, one row per image."""
 
     draw: Callable[[Stream, int, int, int], Tensor]
     apply: Callable[[Tensor, Tensor], Tensor]

@@ -5,7 +5,7 @@ r"""Distance between the gradients that real and synthetic rows give a network's
 
 over layers l and their output units o, with g and ĝ the gradients of the mean cross-entropy
 of one class's real and synthetic rows (DC, ICLR-21, eq. 10). Biases and norms are left out.
-One value a class, the gradients of all classes in one mapped pass (images on a CPU: class
+One value per class, the gradients of all classes in one mapped pass (images on a CPU: class
 after class).
 """
 

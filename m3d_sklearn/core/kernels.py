@@ -1,4 +1,4 @@
-r"""Kernels between batches of feature vectors, one batch a class.
+r"""Kernels between batches of feature vectors, one batch per class.
 
 =========== ==============================================================
 name        K(x, y), summed over the bandwidths b

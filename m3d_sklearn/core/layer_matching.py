@@ -25,7 +25,7 @@ EARLY, DISCRIMINATION = 0.1, 0.01
 
 
 def layer_distances(network: nn.Module, batch: Batch) -> Tensor:
-    """The objective of CAFE, a value a class, (C,).
+    """The objective of CAFE, a value per class, (C,).
 
     Centres are of the classes that go through together: all of them, unless their
     activations do not fit into memory.

@@ -4,7 +4,7 @@ r"""The squared maximum mean discrepancy between real and synthetic features.
           - 2 \sum_{ij} w_i v_j K(s_i, t_j) + \sum_{ij} v_i v_j K(t_i, t_j)
 
 with weights w, v that sum to one: the biased estimate, diagonals kept (M3D, eq. for
-:math:`\mathcal{L}_{M3D}`). One value a class, all classes at once.
+:math:`\mathcal{L}_{M3D}`). One value per class, all classes at once.
 """
 
 from __future__ import annotations

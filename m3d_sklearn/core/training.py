@@ -4,7 +4,7 @@
 protocol    SGD 0.01, momentum 0.9, weight decay 5e-4, last epoch, and
 =========== ==================================================================
 m3d         batches of 64; rate ×0.2 at 2/3 and 5/6; 1,000 epochs; colour, flip
-            and one of crop, scale and rotate, a draw an image; CutMix on half of
+            and one of crop, scale and rotate, a draw per image; CutMix on half of
             the batches (IDC's and M3D's evaluation)
 dc          batches of 256; rate ×0.1 half-way; 300 epochs without augmentation,
             for grey images 1,000 with one of crop, scale and rotate (DC family)
@@ -82,7 +82,7 @@ class TrainingRecipe:
     milestones : tuple of float
         Fractions of the steps after which the rate is multiplied by `decay`.
     decay : float
-    policy : augmentation operations, one draw an image
+    policy : augmentation operations, one draw per image
     cutmix : float
         Probability that a batch is mixed.
     precision : torch.dtype
@@ -213,7 +213,7 @@ def train(
     take : callable
         Row numbers to normalised rows.
     labels : Tensor of shape (n,) or (n, n_outputs)
-        Integers, or a distribution a row in the rows' own dtype.
+        Integers, or a distribution per row in the rows' own dtype.
     recipe : TrainingRecipe
     streams : sequence of Stream
         One a network.

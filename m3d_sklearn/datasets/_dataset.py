@@ -134,7 +134,7 @@ def _check_labels(name: str, y: np.ndarray, n_rows: int, n_classes: int) -> None
             f"{f'{y.dtype} of shape {y.shape}' if isinstance(y, np.ndarray) else type(y).__name__}."
         )
     if len(y) != n_rows:
-        raise ValueError(f"{name} must have a label a row, {n_rows}; got {len(y)}.")
+        raise ValueError(f"{name} must have a label per row, {n_rows}; got {len(y)}.")
     if n_classes < 2:
         raise ValueError(f"class_names must name at least 2 classes; got {n_classes}.")
     if y.min() < 0 or y.max() >= n_classes:

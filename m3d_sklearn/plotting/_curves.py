@@ -108,7 +108,7 @@ def plot_ipc(
     model: str | None = None,
     protocol: str | None = None,
 ) -> Axes:
-    """Draw accuracy against the rows stored a class; a line a method.
+    """Draw accuracy against the rows stored per class; a line a method.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def plot_ipc(
     ax.set_xscale("log")
     ax.set_xticks(ipcs, [str(ipc) for ipc in ipcs])
     ax.set_xticks([], minor=True)
-    ax.set_xlabel("ipc (stored rows a class)")
+    ax.set_xlabel("ipc (stored rows per class)")
     ax.set_ylabel(ACCURACY)
     ax.set_title(title_of(rows, "dataset", "model"))
     faint_grid(ax)

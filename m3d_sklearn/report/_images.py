@@ -119,7 +119,7 @@ class Sheet:
     classes : list of str
         The first 10.
     rows : list of (method, list of str)
-        Data URIs, one a class; "" where there was no room.
+        Data URIs, one per class; "" where there was no room.
     """
 
     dataset: str

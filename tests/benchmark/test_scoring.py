@@ -238,7 +238,7 @@ def test_the_rows_themselves_are_at_no_distance(data):
 
 
 def test_mmd_draws_the_same_rows_every_time(globals_untouched):
-    data = table(per_class=300)  # of 200 rows a class
+    data = table(per_class=300)  # of 200 rows per class
     few = Random(ipc=3, random_state=1).fit(data.X_train, data.y_train).condensed_
     one, other = (mmd_to_data(few, data.X_train, data.y_train, CPU) for _ in range(2))
     assert one == other > 0

@@ -95,7 +95,7 @@ def test_condensing_beats_random_rows_on_digits():
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        (lambda shape, n: nn.Sequential(nn.Flatten(), nn.Linear(64, 7)), "3 outputs a row"),
+        (lambda shape, n: nn.Sequential(nn.Flatten(), nn.Linear(64, 7)), "3 outputs per row"),
         (lambda shape, n: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, n)), "map"),
     ],
 )

@@ -428,7 +428,7 @@ def test_the_loss_is_kept_every_10_iterations(iterations, looks):
 
 
 def test_the_loss_is_that_of_m3d():
-    # Twelve rows a class and a batch of more: the first loss is MMD² of start and data.
+    # Twelve rows per class and a batch of more: the first loss is MMD² of start and data.
     X, y = digits(3, 12)
     start = start_of(X, y, network=NARROW, init="real")
     losses = []

@@ -100,7 +100,7 @@ def test_auto_is_a_pool_for_large_images_under_a_named_network():
     [(1, {}, 0.03), (10, {}, 0.03), (50, {}, 0.006), (50, {"factor": 1}, 0.024)],
 )
 def test_many_rows_are_calibrated_less_in_the_long_runs_of_a_gpu(ipc, given, weight):
-    """0.005 is 1.8 points better than 0.03 on CIFAR-10 at ipc 50, 200 decoded rows a class."""
+    """0.005 is 1.8 points better than 0.03 on CIFAR-10 at ipc 50, 200 decoded rows per class."""
     of_all = np.full(10, ipc), torch.device("cuda"), "auto", False, given
     assert defaults((3, 32, 32), *of_all)["calibration"] == pytest.approx(weight)
     assert defaults((3, 32, 32), *of_all[:-1], {"pool": 0, **given})["calibration"] == 0
@@ -136,7 +136,7 @@ class Features(nn.Module):
 )
 def test_networks_that_cannot_classify_are_refused(network, came):
     X, y = digits()
-    with pytest.raises(ValueError, match=rf"pool above 0 needs .* 3 outputs a row.*{came}"):
+    with pytest.raises(ValueError, match=rf"pool above 0 needs .* 3 outputs per row.*{came}"):
         quick(pool=1, network=network).fit(X, y)
     quick(pool=0, network=network, max_iter=1).fit(X, y)
 

@@ -31,7 +31,7 @@ def numbers(name, n, size=(8, 8), seed=0):
 
 
 def applied(name, x, *rows):
-    """The operation on numbers given a row an image."""
+    """The operation on numbers given a row per image."""
     return apply(x, [Draw(name, torch.tensor(rows))])
 
 

@@ -120,8 +120,8 @@ def test_reals_and_tables_stay_as_they_are(tmp_path):
 # What is refused
 
 BAD = {
-    "fewer labels": (four(y_train=np.arange(7) % 2), "y_train must have a label a row, 8; got 7"),
-    "more labels": (four(y_test=np.zeros(5, int)), "y_test must have a label a row, 4; got 5"),
+    "fewer labels": (four(y_train=np.arange(7) % 2), "y_train must have a label per row, 8; got 7"),
+    "more labels": (four(y_test=np.zeros(5, int)), "y_test must have a label per row, 4; got 5"),
     "text": (
         four(x_train=np.full((8, 4, 4), "a")),
         "X_train must hold real numbers; got dtype <U1",

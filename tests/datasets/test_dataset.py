@@ -118,7 +118,7 @@ BAD = {
     "list of labels": ({"y_train": [0, 1] * 3}, "y_train must be one axis.*got list"),
     "real labels": ({"y_train": np.zeros(6)}, "y_train must be one axis of whole numbers.*float64"),
     "two axes": ({"y_test": np.zeros((4, 1), int)}, r"y_test must be one axis.*\(4, 1\)"),
-    "fewer labels": ({"y_test": np.zeros(3, int)}, "y_test must have a label a row, 4; got 3"),
+    "fewer labels": ({"y_test": np.zeros(3, int)}, "y_test must have a label per row, 4; got 3"),
     "a label more": ({"y_test": np.array([0, 1, 2, 0])}, "y_test must hold places.*got 0 to 2"),
     "negative": ({"y_train": -np.ones(6, int)}, "y_train must hold places among the 2 class_names"),
     "one class": ({"class_names": ("cat",)}, "class_names must name at least 2 classes; got 1"),

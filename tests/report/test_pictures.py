@@ -30,7 +30,7 @@ def test_accuracy_against_ipc_where_there_are_two(record):
         "Accuracy against ipc: a, convnet, protocol m3d.",
     )
     assert picture.alt == f"{picture.caption} In %, M3D: 91.0 at ipc 1, 91.0 at ipc 10."
-    assert {"1", "10", "ipc (stored rows a class)"} <= set(words(picture))
+    assert {"1", "10", "ipc (stored rows per class)"} <= set(words(picture))
 
 
 def test_the_whole_set_is_a_line_of_its_own(record):

@@ -30,7 +30,7 @@ __all__ = ["TrainedNetworks"]
 class TrainedNetworks:
     """Networks between random and trained weights, another every few iterations.
 
-    A few networks are trained on the real rows, some steps a turn, for the first part of the
+    A few networks are trained on the real rows, some steps per turn, for the first part of the
     run: it begins at once, under random networks as the paper has them, and its later part
     sees what the classes differ in. A turn's embedding lies at a random place between the
     first and the present weights of one of them (as in DANCE, IJCAI-24, whose networks are
@@ -48,7 +48,7 @@ class TrainedNetworks:
     size : int
         Networks.
     rate : float
-        Training steps of each network a turn, taken at its start.
+        Training steps of each network per turn, taken at its start.
     until : float
         Fraction of the run after which nothing is trained.
     most : int

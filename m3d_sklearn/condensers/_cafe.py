@@ -37,7 +37,7 @@ class CAFECondenser(MatchingCondenser):
 
     CAFE [1]_ minimises, over the stored rows themselves, the squared distance between the mean
     features of real and stored rows of each class in every layer, plus the cross-entropy of
-    real rows told apart by the stored rows' centres. Networks are replaced, or trained on the
+    real rows classified by the stored rows' centres. Networks are replaced, or trained on the
     stored rows, as their accuracy on real rows says.
 
     .. warning::
@@ -175,7 +175,7 @@ class CAFECondenser(MatchingCondenser):
         "schedule": [StrOptions({"auto", "cosine", "constant", "step"})],
     }
     _parameter_constraints.pop("iterations_per_network")
-    _INDEPENDENT = False  # real rows are told by the centres of all classes
+    _INDEPENDENT = False  # real rows are classified by the centres of all classes
     _AUTOMATIC = tuple(n for n in MatchingCondenser._AUTOMATIC if n != "iterations_per_network")
 
     def __init__(

@@ -165,6 +165,7 @@ KERNELS: list[Bad] = [
     ("calibration", "some", "got 'some'"),
     ("soft_labels", "yes", "got 'yes'"),
     ("soft_labels", True, "pool above 0; got pool='auto', which comes to 0 here"),
+    ("calibration", 0.5, "calibration=0.5 .* pool above 0; got pool='auto', which comes to 0"),
     ("bandwidth", ["wide"], "got .*wide"),
 ]
 MATCHING: list[Bad] = [

@@ -466,7 +466,7 @@ CHANGES: dict[type, dict[str, Change]] = {
         "kernel": Change("linear"),
         "bandwidth": Change(1.0),
         "pool": Change(2, {"iterations_per_network": 1, "max_iter": 40}),
-        "calibration": Change(1.0),
+        "calibration": Change(1.0, {"pool": 1, "iterations_per_network": 1}),
         "iterations_per_draw": Change(2, {"batch_real": 5}),
         "soft_labels": Change(
             True,

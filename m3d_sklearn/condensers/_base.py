@@ -30,7 +30,7 @@ from m3d_sklearn.core.keeper import Keeper, Unkept
 from m3d_sklearn.core.networks import NetworkSpec, auto_network, embed
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import borrowed_global_generators
-from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe, decoded_counts
+from m3d_sklearn.core.recipe import LOSS_EVERY, UNLIMITED, Recipe, decoded_counts
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import FreshNetworks, NetworkSource
 from m3d_sklearn.core.step import Objective
@@ -126,6 +126,8 @@ class MatchingCondenser(BaseCondenser):
         """Values of _AUTOMATIC, with no "auto" left."""
         chosen = {name: getattr(self, name) for name in self._AUTOMATIC}
         given = {name: value for name, value in chosen.items() if not _is_auto(value)}
+        if self.max_time is not None and self.preset is None:
+            given.setdefault("max_iter", UNLIMITED)  # time alone ends the run
         automatic = self._automatic(task, given)
         settings = {name: given.get(name, automatic[name]) for name in self._AUTOMATIC}
         is_image = len(task.data.layout.canonical_shape) == 3
@@ -148,6 +150,7 @@ class MatchingCondenser(BaseCondenser):
             n_iter_no_change=self.n_iter_no_change,
             precision=self._precision(task),
             iterations_per_draw=int(settings.get("iterations_per_draw", 1)),
+            coupled=not self._INDEPENDENT,
         )
 
     def _precision(self, task: Task) -> torch.dtype:
@@ -279,7 +282,7 @@ def _check_factor(factor: int, shape: tuple[int, ...]) -> None:
 
 
 def _check_features(network: torch.nn.Module, shape: tuple[int, ...], task: Task) -> None:
-    """Send one grey row through, so that a factory's mistake shows before any work."""
+    """Send two grey rows through, so that a factory's mistake shows before any work."""
     try:
         with torch.no_grad(), borrowed_global_generators(task.stream):
             features = embed(network, torch.zeros(2, *shape, device=task.device))

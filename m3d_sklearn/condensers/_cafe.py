@@ -19,7 +19,6 @@ from m3d_sklearn.condensers._settings import defaults, in_units, need_images
 from m3d_sklearn.core import formation
 from m3d_sklearn.core.devices import is_accelerator
 from m3d_sklearn.core.layer_matching import layer_distances
-from m3d_sklearn.core.recipe import UNLIMITED
 from m3d_sklearn.core.sampling import ClassPools, range_numbers
 from m3d_sklearn.core.sources import BilevelNetworks, FreshNetworks, NetworkSource
 from m3d_sklearn.core.step import Objective
@@ -266,16 +265,13 @@ class CAFECondenser(MatchingCondenser):
         return BilevelNetworks(fresh, decode, labels, recipe, query)
 
     def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
-        shape, timed = task.data.layout.canonical_shape, self.max_time is not None
+        shape = task.data.layout.canonical_shape
         own = {"factor": 1} | given
         if self.preset == "paper":
             need_images(shape)
             own = {"optimizer": "sgd"} | own
-        settings = defaults(shape, task.ipc, task.device, self.network, timed, own)
-        settings |= {
-            "augmentation": (),
-            "max_iter": UNLIMITED if timed else settings["max_iter"] // 2,
-        }
+        settings = defaults(shape, task.ipc, task.device, self.network, own)
+        settings |= {"augmentation": (), "max_iter": settings["max_iter"] // 2}
         if len(shape) == 3 and not is_accelerator(task.device):
             settings["batch_real"] = 32  # all layers by torch's modules, which take their time
         if self.preset == "paper":

@@ -20,7 +20,6 @@ from m3d_sklearn.core.augmentation import Policy
 from m3d_sklearn.core.devices import is_accelerator
 from m3d_sklearn.core.gradient_matching import gradient_distance
 from m3d_sklearn.core.randomness import borrowed_global_generators
-from m3d_sklearn.core.recipe import UNLIMITED
 from m3d_sklearn.core.sampling import ClassPools, range_numbers
 from m3d_sklearn.core.sources import FreshNetworks, NetworksOfStoredRows, NetworkSource
 from m3d_sklearn.core.step import Batch, Objective
@@ -299,7 +298,7 @@ class DCCondenser(MatchingCondenser):
         outer, inner = TURNS[min(TURNS, key=lambda ipc: abs(ipc - task.ipc.mean()))]
         outer = given.get("iterations_per_network", outer)
         return {
-            "max_iter": UNLIMITED if self.max_time is not None else PUBLISHED_NETWORKS * outer,
+            "max_iter": PUBLISHED_NETWORKS * outer,
             "iterations_per_network": outer,
             "inner_epochs": inner,
             "batch_real": 256,
@@ -308,9 +307,8 @@ class DCCondenser(MatchingCondenser):
     def _own_turns(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
         shape, slow = task.data.layout.canonical_shape, not is_accelerator(task.device)
         share = 5 if slow else 3  # of the iterations that matching features affords
-        most = UNLIMITED if self.max_time is not None else default_iterations(shape, task.device)
         return {
-            "max_iter": most if most == UNLIMITED else most // share,
+            "max_iter": default_iterations(shape, task.device) // share,
             "iterations_per_network": 1 if task.ipc.max() == 1 else 10,
             "inner_epochs": 5,
             "batch_real": 32 if slow else 128,

@@ -226,12 +226,12 @@ class DMCondenser(MatchingCondenser):
 
     def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
         published = {"max_iter": 20_000, "batch_real": 256, "optimizer": "sgd"}
-        shape, timed = task.data.layout.canonical_shape, self.max_time is not None
+        shape = task.data.layout.canonical_shape
         if self.preset == "paper":
             need_images(shape)
             given = published | given
         own = {"factor": 1, "iterations_per_network": 1} | given
-        settings = defaults(shape, task.ipc, task.device, self.network, timed, own)
+        settings = defaults(shape, task.ipc, task.device, self.network, own)
         if settings["augmentation"] or self.preset == "paper":
             settings["augmentation"] = single_operation(shape)
         if settings["optimizer"] == "sgd":

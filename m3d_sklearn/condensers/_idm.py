@@ -15,14 +15,14 @@ from m3d_sklearn.base import Task
 from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._base import MatchingCondenser
 from m3d_sklearn.condensers._pool import check_outputs
-from m3d_sklearn.condensers._settings import defaults, in_units, need_images, published
+from m3d_sklearn.condensers._settings import defaults, in_units, published
 from m3d_sklearn.core.augmentation import single_operation
 from m3d_sklearn.core.devices import is_accelerator
 from m3d_sklearn.core.matching import cross_entropies, mean_distances
 from m3d_sklearn.core.networks import embed
-from m3d_sklearn.core.recipe import UNLIMITED
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import FreshNetworks, NetworkQueue, NetworkSource
+from m3d_sklearn.core.sources.queue import ACCURACY
 from m3d_sklearn.core.step import Batch, Objective
 from m3d_sklearn.core.training import TrainingRecipe
 
@@ -42,7 +42,7 @@ class CalibratedMeans:
         with torch.no_grad():
             real = embed(network, batch.real, batch.effort)
         synthetic = embed(network, batch.synthetic, batch.effort)
-        known = self.calibration * network.accuracy
+        known = self.calibration * getattr(network, ACCURACY)
         entropies = cross_entropies(network, synthetic, batch)
         return mean_distances(real, synthetic, batch) + known * entropies
 
@@ -100,7 +100,8 @@ class IDMCondenser(MatchingCondenser):
         5 where `ipc` is 1.
     training_steps : int, default="auto"
         Batches of real rows on which two networks of the queue are trained after each iteration.
-        "auto" is 2 batches of 64, on a GPU and in the paper's preset 10 of 256.
+        "auto" is 2 batches of 64, on a GPU and in the paper's preset 10 of 256; the paper's for 100
+        classes or more 50 at ipc 10 and 40 at 50.
     calibration : float, default="auto"
         Weight of the stored rows' cross-entropy, times the network's running accuracy in percent.
         "auto" is 0.01; the paper's is 0.5 at ipc 1 and 0.1 at 50, at 10 one or the other (below
@@ -285,11 +286,13 @@ class IDMCondenser(MatchingCondenser):
 
     def _settings(self, task: Task) -> dict[str, Any]:
         settings = super()._settings(task)
-        if self.soft_labels and not settings["training_steps"]:
-            raise ValueError(
-                "soft_labels=True needs networks that learn, training_steps above 0; got "
-                f"training_steps={self.training_steps!r}."
-            )
+        weight = 0.0 if self.calibration == "auto" else self.calibration
+        for name, value in {"soft_labels": self.soft_labels, "calibration": weight}.items():
+            if value and not settings["training_steps"]:
+                raise ValueError(
+                    f"{name}={value!r} needs networks that learn, training_steps above 0; got "
+                    f"training_steps={self.training_steps!r}."
+                )
         return settings
 
     def _source(
@@ -318,13 +321,13 @@ class IDMCondenser(MatchingCondenser):
         )
 
     def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
-        shape, timed = task.data.layout.canonical_shape, self.max_time is not None
+        shape = task.data.layout.canonical_shape
         if self.preset == "paper":
             settings = published(shape, task.ipc, self.network, given) | _published(task)
         else:
-            settings = defaults(shape, task.ipc, task.device, self.network, timed, given)
+            settings = defaults(shape, task.ipc, task.device, self.network, given)
             settings |= {
-                "max_iter": UNLIMITED if timed else settings["max_iter"] // 2,
+                "max_iter": settings["max_iter"] // 2,
                 "push_every": 30,
                 "training_steps": 10 if is_accelerator(task.device) else 2,
                 "calibration": 0.01,
@@ -338,13 +341,14 @@ class IDMCondenser(MatchingCondenser):
 
 def _published(task: Task) -> dict[str, Any]:
     """What IDM's settings differ in from M3D's."""
-    need_images(task.data.layout.canonical_shape)
-    few = task.ipc.mean() < 5
-    middle = 0.1 if len(task.ipc) >= MANY_CLASSES else 0.5
+    few, some = task.ipc.mean() < 5, task.ipc.mean() < 30
+    many = len(task.ipc) >= MANY_CLASSES
+    middle = 0.1 if many else 0.5
+    steps = (10 if few else 50 if some else 40) if many else 10
     return {
         "max_iter": 20_000,
         "batch_real": 5_000 if few else 256,
         "push_every": 5 if few else 30,
-        "training_steps": 10,
-        "calibration": 0.5 if few else middle if task.ipc.mean() < 30 else 0.1,
+        "training_steps": steps,
+        "calibration": 0.5 if few else middle if some else 0.1,
     }

@@ -17,7 +17,6 @@ from m3d_sklearn.condensed_set import CondensedSet
 from m3d_sklearn.condensers._base import MatchingCondenser
 from m3d_sklearn.condensers._pool import trained_networks
 from m3d_sklearn.condensers._settings import defaults, frugal, is_dear, mosaics, published
-from m3d_sklearn.core.devices import resolve_precision
 from m3d_sklearn.core.kernels import KERNELS, Kernel, make_kernel
 from m3d_sklearn.core.matching import cross_entropies
 from m3d_sklearn.core.mmd import mmd2, stack_classes
@@ -115,9 +114,9 @@ class M3DCondenser(MatchingCondenser):
     augmentation : list, None or "auto", default="auto"
         Operations applied to real and stored images alike, one draw per class and iteration:
         "color" (or "brightness", "saturation", "contrast"), "crop", "cutout", "flip",
-        "scale", "rotate"; a tuple stands for one of its members. "auto" is, for images
-        of 28 pixels or more, colour, crop and cutout, or for grey ones one of crop, scale and
-        rotate; and none otherwise.
+        "scale", "rotate"; a tuple stands for one of its members, the same for all classes.
+        "auto" is, for images of 28 pixels or more, colour, crop and cutout, or for grey ones
+        one of crop, scale and rotate; and none otherwise.
     init : str, estimator, CondensedSet or (X, y), default="auto"
         The start: "mix" (mosaics of real images), "real" (real rows), "noise", a fitted
         selector or condenser, or rows to go on from. "auto" is "mix" where factor is above
@@ -130,7 +129,8 @@ class M3DCondenser(MatchingCondenser):
         the machine's speed.
     pool : int, default="auto"
         Networks that learn from X in the first third of the run. An embedding is a random
-        mix of one's first and present weights. 0 takes random ones alone, as the paper does.
+        mix of one's first and present weights; they see `augmentation`, and with "auto" that of
+        :func:`evaluate`. 0 takes random ones alone, as the paper does.
         "auto" is 4 for images of 28 pixels or more under a `network` by name, but for grey ones
         on a CPU without `soft_labels`; else 0. A factory's module must give an output per class,
         by its ``head`` if it has ``embed``.
@@ -201,7 +201,8 @@ class M3DCondenser(MatchingCondenser):
     params_ : dict
         Parameters, with what each "auto" came to.
     loss_curve_ : ndarray
-        Mean MMD² over the classes at iterations 0, 10, 20 and so on.
+        Mean loss over the classes at iterations 0, 10, 20 and so on: MMD², and with a pool
+        `calibration` times the cross-entropy.
     n_iter_ : int
         Iterations run.
     bandwidth_ : float
@@ -349,11 +350,13 @@ class M3DCondenser(MatchingCondenser):
 
     def _settings(self, task: Task) -> dict[str, Any]:
         settings = super()._settings(task)
-        if self.soft_labels and not settings["pool"]:
-            raise ValueError(
-                "soft_labels=True needs networks that learn, pool above 0; got "
-                f"pool={self.pool!r}, which comes to 0 here."
-            )
+        learns = {"soft_labels": self.soft_labels, "calibration": settings["calibration"]}
+        for name, value in learns.items():
+            if value and not settings["pool"]:
+                raise ValueError(
+                    f"{name}={value!r} needs networks that learn, pool above 0; got "
+                    f"pool={self.pool!r}, which comes to 0 here."
+                )
         return settings
 
     def _sized(self, network: NetworkSpec, settings: Mapping[str, Any]) -> NetworkSpec:
@@ -377,15 +380,21 @@ class M3DCondenser(MatchingCondenser):
     ) -> NetworkSource:
         if not settings["pool"]:
             return fresh
-        precision = resolve_precision(self.precision, task.device)
-        return trained_networks(fresh, pools, size=settings["pool"], rows=rows, precision=precision)
+        return trained_networks(
+            fresh,
+            pools,
+            size=settings["pool"],
+            rows=rows,
+            policy=None if self.augmentation == "auto" else settings["augmentation"],
+            precision=self._precision(task),
+        )
 
     def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
-        shape, timed = task.data.layout.canonical_shape, self.max_time is not None
+        shape = task.data.layout.canonical_shape
         if self.preset == "paper":
             return published(shape, task.ipc, self.network, given)
         given = {"factor": mosaics(shape, task.ipc), **given}
-        settings = defaults(shape, task.ipc, task.device, self.network, timed, given)
+        settings = defaults(shape, task.ipc, task.device, self.network, given)
         if is_dear(shape, task.device):
-            settings |= frugal(shape, task.ipc, self.network, timed, self.soft_labels, given)
+            settings |= frugal(shape, task.ipc, self.network, self.soft_labels, given)
         return settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from m3d_sklearn.core.augmentation import Policy
 from m3d_sklearn.core.networks import classify, embed
 from m3d_sklearn.core.randomness import borrowed_global_generators
 from m3d_sklearn.core.sampling import ClassPools
@@ -12,15 +13,23 @@ from m3d_sklearn.core.training import PROTOCOLS, TrainingRecipe
 
 __all__ = ["check_outputs", "trained_networks"]
 
-PART = 1 / 3  # of a run, its first, in which training takes as much arithmetic as matching
+# Of a run, its first, in which training takes as much arithmetic as matching does with real
+# rows that are drawn anew; about twice as much where draws are kept.
+PART = 1 / 3
 MOST_STEPS = 8000  # of a network
 BATCH = 64
 
 
 def trained_networks(
-    fresh: FreshNetworks, pools: ClassPools, *, size: int, rows: float, precision: torch.dtype
+    fresh: FreshNetworks,
+    pools: ClassPools,
+    *,
+    size: int,
+    rows: float,
+    policy: Policy | None,
+    precision: torch.dtype,
 ) -> TrainedNetworks:
-    """A pool of `size` networks, whose training adds a third to a run of so many iterations.
+    """A pool of `size` networks, trained through the first part of a run.
 
     Parameters
     ----------
@@ -29,6 +38,8 @@ def trained_networks(
     size : int
     rows : float
         That an iteration sends through a network, a backward pass counting twice.
+    policy : augmentation operations, or None
+        Of the training; None is the protocol's.
     precision : torch.dtype
         Of the training's passes.
 
@@ -38,9 +49,8 @@ def trained_networks(
         If the network does not give an output per class.
     """
     check_outputs(fresh, "pool above 0", "Use pool=0, or another network.")
-    shape = fresh.input_shape
-    grey = len(shape) == 3 and shape[0] == 1
-    policy = PROTOCOLS["m3d"].policies[0 if grey else 1] if len(shape) == 3 else ()
+    if policy is None:
+        policy = own_policy(fresh.input_shape)
     step = 3 * BATCH * size  # rows that one step of all of them sends through
     return TrainedNetworks(
         fresh,
@@ -52,6 +62,13 @@ def trained_networks(
         until=PART,
         most=MOST_STEPS,
     )
+
+
+def own_policy(shape: tuple[int, ...]) -> Policy:
+    """Augmentation of the protocol "m3d"; none for tables."""
+    if len(shape) != 3:
+        return ()
+    return PROTOCOLS["m3d"].policies[0 if shape[0] == 1 else 1]
 
 
 def check_outputs(fresh: FreshNetworks, needs: str, advice: str = "Use another network.") -> None:

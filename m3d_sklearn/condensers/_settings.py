@@ -1,4 +1,4 @@
-"""What M3D's "auto" comes to: our defaults, and the published settings."""
+"""What "auto" comes to, and M3D's published settings; other methods begin from these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from m3d_sklearn.core.augmentation import MATCHING
 from m3d_sklearn.core.devices import is_accelerator
 from m3d_sklearn.core.networks import SIZED
-from m3d_sklearn.core.recipe import UNLIMITED
 
 __all__ = [
     "defaults",
@@ -53,7 +52,6 @@ def defaults(
     ipc: np.ndarray,
     device: torch.device,
     network: Any,
-    timed: bool,
     given: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Our own settings: safe whatever the size and scale of X.
@@ -66,8 +64,6 @@ def defaults(
     device : torch.device
     network : str or callable
         As the user gave it.
-    timed : bool
-        Whether a time budget ends the run.
     given : mapping
         Parameters that the user has set, on which others depend.
     """
@@ -81,7 +77,7 @@ def defaults(
         "factor": factor,
         "augmentation": (GREY if shape[0] == 1 else MATCHING) if large else (),
         "init": "mix" if factor > 1 else "real",
-        "max_iter": UNLIMITED if timed else default_iterations(shape, device),
+        "max_iter": default_iterations(shape, device),
         "iterations_per_network": 5,
         "iterations_per_draw": 1,
         "pool": pool,
@@ -96,7 +92,6 @@ def frugal(
     shape: tuple[int, ...],
     ipc: np.ndarray,
     network: Any,
-    timed: bool,
     labelled: bool,
     given: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -115,7 +110,7 @@ def frugal(
     pool = POOL if learns else 0
     return {
         "width": width_of(network, NARROW),
-        "max_iter": UNLIMITED if timed else FRUGAL_ITERATIONS,
+        "max_iter": FRUGAL_ITERATIONS,
         "pool": pool,
         "calibration": CALIBRATION if given.get("pool", pool) else 0.0,
         "iterations_per_draw": kept,

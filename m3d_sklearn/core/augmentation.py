@@ -209,11 +209,14 @@ def draw(policy: Policy, groups: int, size: tuple[int, int], stream: Stream) -> 
 
 def gives(policy: Policy, names: Any) -> bool:
     """Whether a draw of the policy may be of the operations with these names, in this order."""
-    known: set[tuple[str, ...]] = {()}
+    if not isinstance(names, list):
+        return False
+    ends = {0}  # how many of the names the entries so far may have given
     for entry in policy:
         members = entry if isinstance(entry, tuple) else (entry,)
-        known = {had + ALIASES.get(name, (name,)) for had in known for name in members}
-    return isinstance(names, list) and tuple(map(str, names)) in known
+        added = [list(ALIASES.get(name, (name,))) for name in members]
+        ends = {end + len(own) for end in ends for own in added if names[end:][: len(own)] == own}
+    return len(names) in ends
 
 
 def draw_by_batch(
@@ -304,8 +307,7 @@ def resolve(policy: Policy | str | None, automatic: Policy, is_image: bool) -> P
             f"augmentation is for images, and X is a table; use 'auto' or None, got {policy!r}."
         )
     # Configuration files have no tuples.
-    choices = [tuple(entry) if isinstance(entry, list) else entry for entry in policy]
-    return choices if any(isinstance(entry, list) for entry in policy) else policy
+    return [tuple(entry) if isinstance(entry, list) else entry for entry in policy]
 
 
 def single_operation(shape: tuple[int, ...]) -> Policy:

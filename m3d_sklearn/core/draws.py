@@ -15,7 +15,7 @@ from m3d_sklearn.core.augmentation import Draw
 from m3d_sklearn.core.devices import upload
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import MAX_DECODED, Recipe, decoded_counts
-from m3d_sklearn.core.sampling import ClassPools, range_numbers
+from m3d_sklearn.core.sampling import ClassPools, range_numbers, ranges
 
 __all__ = ["Draws", "StepDraw", "draw_step", "tensors_of", "with_tensors"]
 
@@ -65,8 +65,7 @@ def _draw_decoded(totals: list[int], stream: Stream) -> Tensor:
         return chosen
     # A shorter class's own places come first in its row, and padding after them.
     kept = [min(total, MAX_DECODED) for total in totals]
-    places = [c * MAX_DECODED + i for c, count in enumerate(kept) for i in range(count)]
-    return chosen[upload(places, device)]
+    return chosen[ranges([c * MAX_DECODED for c in range(len(kept))], kept, device)]
 
 
 class Draws:

@@ -12,35 +12,57 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from m3d_sklearn.core.devices import autocast
+from m3d_sklearn.core.devices import autocast, upload
 from m3d_sklearn.core.matching import class_means
-from m3d_sklearn.core.networks import MLP, ConvNet, embed
+from m3d_sklearn.core.networks import MLP, ConvNet, embed, sees_batches
 from m3d_sklearn.core.sampling import range_numbers
 from m3d_sklearn.core.step import Batch
 
 __all__ = ["layer_distances", "layer_features"]
 
 EARLY, DISCRIMINATION = 0.1, 0.01
+CHUNK = 256  # rows on a CPU
 
 
 def layer_distances(network: nn.Module, batch: Batch) -> Tensor:
-    """The objective of CAFE, a value per class, (C,).
+    """The objective of CAFE, a value per class, (C,), of all classes together.
 
-    Centres are of the classes that go through together: all of them, unless their
-    activations do not fit into memory.
+    Rows go through the network in chunks, of which each layer's sums stay: the activations of
+    all would not fit into memory.
     """
     with torch.no_grad():
-        real = layer_features(network, batch.real, batch)
-    synthetic = layer_features(network, batch.synthetic, batch)
+        real, last = layer_means(network, batch.real, batch.real_counts, batch)
+    synthetic, _ = layer_means(network, batch.synthetic, batch.synthetic_counts, batch)
     total: Tensor | float = 0.0
     for weight, target, own in zip(weights_of(network, len(real)), real, synthetic, strict=True):
-        gap = class_means(target, batch.real_counts) - class_means(own, batch.synthetic_counts)
-        total = total + weight * gap.square().sum(1)
-    centres = class_means(synthetic[-1], batch.synthetic_counts)
-    classes = range_numbers(batch.real_counts, centres.device)
-    losses = F.cross_entropy(real[-1].flatten(1) @ centres.t(), classes, reduction="none")
+        total = total + weight * (target - own).square().sum(1)
+    classes = range_numbers(batch.real_counts, last.device)
+    losses = F.cross_entropy(last @ synthetic[-1].t(), classes, reduction="none")
     return total + DISCRIMINATION * class_means(losses[:, None], batch.real_counts)[:, 0]
+
+
+def layer_means(
+    network: nn.Module, x: Tensor, counts: list[int], batch: Batch
+) -> tuple[list[Tensor], Tensor]:
+    """Means of each class's rows in every layer, (C, d) each, and the last layer's rows, (n, d)."""
+    classes = range_numbers(counts, x.device)
+    rows = len(x) if sees_batches(network) else batch.effort.rows or CHUNK
+
+    def sums(part: Tensor, of: Tensor) -> list[Tensor]:
+        found = [values.flatten(1) for values in layer_features(network, part, batch)]
+        zeros = (values.new_zeros(len(counts), values.shape[1]) for values in found)
+        return [zero.index_add(0, of, v) for zero, v in zip(zeros, found, strict=True)] + found[-1:]
+
+    again = torch.is_grad_enabled() and x.requires_grad and len(x) > rows  # in the gradient
+    total, last = None, []
+    for part, of in zip(x.split(rows), classes.split(rows), strict=True):
+        own = checkpoint(sums, part, of, use_reentrant=False) if again else sums(part, of)
+        last.append(own.pop())
+        total = own if total is None else [a + b for a, b in zip(total, own, strict=True)]
+    sizes = upload([float(count) for count in counts], x.device)[:, None]
+    return [values / sizes for values in total], torch.cat(last)
 
 
 def weights_of(network: nn.Module, n_layers: int) -> list[float]:

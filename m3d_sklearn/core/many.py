@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from m3d_sklearn.core.devices import is_accelerator
 from m3d_sklearn.core.gpu.blocks import block
-from m3d_sklearn.core.networks import MLP, ConvNet, draws_nothing
-from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
+from m3d_sklearn.core.networks import MLP, ConvNet, draws_nothing, generators_for
+from m3d_sklearn.core.randomness import Stream
 
 __all__ = ["ManyConvNets", "ManyMLPs", "Separate", "together"]
 
@@ -39,10 +39,7 @@ class Separate(nn.Module):
         """(N, b, ...) to logits (N, b, n_outputs)."""
         logits = []
         for network, stream, own in zip(self.networks, self.streams, rows, strict=True):
-            if draws_nothing(network):
-                logits.append(network(own))
-                continue
-            with borrowed_global_generators(stream):  # dropout draws from nowhere else
+            with generators_for(network, stream):
                 logits.append(network(own))
         return torch.stack(logits)
 
@@ -58,17 +55,19 @@ class _Stacked(nn.Module):
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.originals = tuple(networks)  # a tuple, so that their parameters are not listed
-        for name, _ in networks[0].named_parameters():
-            values = [dict(network.named_parameters())[name].detach() for network in networks]
-            self.register_parameter(name.replace(".", "_"), nn.Parameter(torch.cat(values)))
+        names = (name for name, _ in networks[0].named_parameters())
+        parameters = (network.parameters() for network in networks)
+        for name, *values in zip(names, *parameters, strict=True):
+            joined = torch.cat([value.detach() for value in values])
+            self.register_parameter(name.replace(".", "_"), nn.Parameter(joined))
 
     @torch.no_grad()
     def write_back(self) -> None:
         """Copy the trained parameters into the networks."""
-        for name, _ in self.originals[0].named_parameters():
-            parts = getattr(self, name.replace(".", "_")).chunk(len(self.originals))
-            for network, part in zip(self.originals, parts, strict=True):
-                dict(network.named_parameters())[name].copy_(part)
+        originals = (network.parameters() for network in self.originals)
+        for stacked, *own in zip(self.parameters(), *originals, strict=True):
+            for parameter, part in zip(own, stacked.chunk(len(own)), strict=True):
+                parameter.copy_(part)
 
     def _head(self, features: Tensor) -> Tensor:
         """(b, N·d) to (N, b, n_outputs)."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from m3d_sklearn.core.devices import upload
 from m3d_sklearn.core.kernels import Kernel, mean_squared_distance
+from m3d_sklearn.core.sampling import ranges
 
 __all__ = ["mmd2", "stack_classes"]
 
@@ -41,10 +42,10 @@ def stack_classes(features: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
         return stacked, features.new_full((n, longest), 1 / longest)
     sizes = upload(counts, features.device)
     filled = torch.arange(longest, device=features.device) < sizes[:, None]  # (C, N)
-    places = [c * longest + i for c, count in enumerate(counts) for i in range(count)]
+    places = ranges([c * longest for c in range(n)], counts, features.device)
     stacked = features.new_zeros(n * longest, features.shape[1])
     # By places that the host knows: a mask's backward pass would wait for the device.
-    stacked = stacked.index_copy(0, upload(places, features.device), features)
+    stacked = stacked.index_copy(0, places, features)
     return stacked.view(n, longest, -1), filled.to(features.dtype) / sizes[:, None]
 
 

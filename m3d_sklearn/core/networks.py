@@ -1,4 +1,4 @@
-"""Networks by name, their features, and fresh weights in place.
+"""Networks by name, and their features.
 
 Every network here has ``embed(x)``, the features before its classifier, and treats each
 row alone (instance norm, no batch statistics), so a row's features do not depend on the
@@ -7,6 +7,7 @@ rows beside it.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import math
@@ -17,15 +18,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import FlopCounterMode
 
-from m3d_sklearn.core import compiling
-from m3d_sklearn.core.cpu.convnet import Passes, compiled_passes, features
+from m3d_sklearn.core.cpu.convnet import Passes, features
 from m3d_sklearn.core.cpu.weights import FEW_CHANNELS, BlockWeights
 from m3d_sklearn.core.devices import autocast, is_accelerator, keep_freed_memory
 from m3d_sklearn.core.gpu.blocks import block
 from m3d_sklearn.core.layers import instance_norm, need_images
 from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
+from m3d_sklearn.core.redraw import redraw_
 
 __all__ = [
     "MLP",
@@ -38,11 +38,10 @@ __all__ = [
     "auto_network",
     "build",
     "classify",
-    "compile_where_it_pays",
     "draws_nothing",
     "embed",
-    "forward_flop",
-    "redraw_",
+    "generators_for",
+    "sees_batches",
 ]
 
 # What measures fastest on a CPU: 16 images of 16 to 32 pixels a side, more of smaller ones,
@@ -81,8 +80,8 @@ class ConvNet(nn.Module):
     28-pixel images are padded by 3 in the first convolution, to 32, as in the field.
     For 32×32×3 and 10 classes: 320,010 parameters, 2,048 features.
 
-    On a CPU features come from ``core/cpu``, on other devices from the modules; the two
-    differ by rounding alone. Those of a CPU can be differentiated once.
+    On a CPU features come from ``core/cpu``, on CUDA devices from a fused kernel where it
+    fits; they differ by rounding alone. Those of a CPU can be differentiated once.
     """
 
     def __init__(
@@ -246,6 +245,11 @@ def build(
                 f"module; got {network!r}."
             )
         network = NETWORKS[network]
+    if isinstance(network, nn.Module):
+        raise TypeError(
+            "network must be a factory of a module, such as lambda input_shape, n_outputs: ..., "
+            f"and not a module: fresh ones are made of it; got {type(network).__name__}."
+        )
     if not callable(network):
         raise TypeError(
             f"network must be 'auto', one of {sorted(NETWORKS)} or a factory of a module; got "
@@ -277,38 +281,13 @@ def build(
     return module
 
 
-@torch.no_grad()
-def redraw_(module: nn.Module, stream: Stream) -> None:
-    """Give every layer fresh random weights, in place: torch's own initialisation.
-
-    Convolutions and linear layers are drawn on the device from the run's own generator;
-    norms start anew; any other layer is asked to reset itself. A parameter that belongs to
-    none of these, in a user's own module, stays as it was built.
-    """
-    for layer in module.modules():
-        if isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd)):
-            fan_in = layer.weight[0].numel()
-            bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
-            for values in (layer.weight, layer.bias):
-                if values is not None:
-                    values.uniform_(-bound, bound, generator=stream.generator)
-        elif isinstance(layer, (nn.GroupNorm, nn.LayerNorm, nn.modules.batchnorm._NormBase)):
-            layer.reset_parameters()
-        else:
-            # Attention keeps its reset private.
-            reset = getattr(layer, "reset_parameters", getattr(layer, "_reset_parameters", None))
-            if reset is not None:
-                with borrowed_global_generators(stream):
-                    reset()
-
-
 def rows_in_cache(x: Tensor) -> int:
     """Images whose activations stay in a CPU's cache together."""
     pixels = x.shape[2] * x.shape[3]
     return max(1, min(max(CHUNK_ROWS, CHUNK_SMALL // pixels), CHUNK_LARGE // pixels))
 
 
-def _sees_batches(network: nn.Module) -> bool:
+def sees_batches(network: nn.Module) -> bool:
     """Whether a row's features depend on the rows beside it."""
     return network.training and any(
         isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules()
@@ -318,6 +297,13 @@ def _sees_batches(network: nn.Module) -> bool:
 def draws_nothing(network: nn.Module) -> bool:
     """Whether a network's passes are known to draw no random numbers."""
     return type(network) in (ConvNet, MLP)
+
+
+def generators_for(network: nn.Module, stream: Stream) -> contextlib.AbstractContextManager[None]:
+    """Where passes of a network draw numbers (dropout): the run's, not the global generators'."""
+    if draws_nothing(network):
+        return contextlib.nullcontext()
+    return borrowed_global_generators(stream)
 
 
 class Effort(NamedTuple):
@@ -357,7 +343,7 @@ def embed(network: nn.Module, x: Tensor, effort: Effort | None = None) -> Tensor
         x = x.to(effort.precision, memory_format=torch.channels_last)  # both in one pass
     elif x.ndim == 4 and (not on_cpu or x.shape[2] * x.shape[3] >= CHANNELS_LAST):
         x = x.contiguous(memory_format=torch.channels_last)
-    if x.ndim != 4 or _sees_batches(network):
+    if x.ndim != 4 or sees_batches(network):
         return pass_through(x)
     if not on_cpu:
         return _in_turn(pass_through, x, effort.rows)
@@ -378,22 +364,3 @@ def _in_turn(pass_through: Callable[[Tensor], Tensor], x: Tensor, rows: int | No
         return torch.cat([pass_through(part) for part in x.split(rows)])
     parts = [checkpoint(pass_through, part, use_reentrant=False) for part in x.split(rows)]
     return torch.cat(parts)
-
-
-@torch.no_grad()
-def forward_flop(network: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> float:
-    """Floating-point operations of one row's features, as the device does them."""
-    dtype = next((p.dtype for p in network.parameters()), torch.float32)
-    with FlopCounterMode(display=False) as counter:
-        embed(network, torch.zeros(1, *input_shape, device=device, dtype=dtype))
-    return float(counter.get_total_flops())
-
-
-def compile_where_it_pays(
-    network: nn.Module, input_shape: tuple[int, ...], rows: float, device: torch.device
-) -> None:
-    """Compile ConvNet's passes on a CPU, for a run that sends `rows` rows through in all."""
-    if is_accelerator(device) or not isinstance(network, ConvNet):
-        return
-    if compiling.pays(rows * forward_flop(network, input_shape, device)):
-        network.passes = compiled_passes()

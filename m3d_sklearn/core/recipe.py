@@ -45,6 +45,8 @@ class Recipe:
         Of the network's passes; all else is in the rows' own.
     iterations_per_draw : int
         Iterations between two draws of real rows, augmentation and decoded rows.
+    coupled : bool
+        Whether a class's loss depends on the other classes: they all go through together.
     """
 
     counts: list[int]
@@ -61,6 +63,7 @@ class Recipe:
     n_iter_no_change: int = 100
     precision: torch.dtype = torch.float32
     iterations_per_draw: int = 1
+    coupled: bool = False
 
 
 def decoded_counts(recipe: Recipe) -> list[int]:

@@ -14,7 +14,7 @@ from m3d_sklearn.core.devices import upload
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.state import put_, whole_number
 
-__all__ = ["ClassPools", "Scale", "range_numbers"]
+__all__ = ["ClassPools", "Scale", "range_numbers", "ranges"]
 
 RANDOM_KEYS = 2**40  # of the keys that shuffle: two alike are too rare to matter
 
@@ -46,9 +46,6 @@ class Scale:
 
     def to_units(self, raw: Tensor) -> Tensor:
         return (raw.to(self.shift.dtype) - self.shift) / self.width
-
-    def to_raw(self, units: Tensor) -> Tensor:
-        return units * self.width + self.shift
 
     def normalise(self, units: Tensor) -> Tensor:
         return (units - self.mean) / self.std
@@ -116,12 +113,12 @@ class ClassPools:
         for c in partly:
             starts[c] += self._used[c]
             self._used[c] += counts[c]
-        return self._shuffled[_ranges(starts, counts, self.place)]
+        return self._shuffled[ranges(starts, counts, self.place)]
 
     def _shuffle(self, classes: list[int], stream: Stream) -> None:
         """Put the members of some classes in a new random order."""
         sizes = [self.sizes[c] for c in classes]
-        places = _ranges([self._first[c] for c in classes], sizes, self.place)
+        places = ranges([self._first[c] for c in classes], sizes, self.place)
         keys = stream.integers(0, RANDOM_KEYS, len(places)).to(self.place)
         keys += range_numbers(sizes, self.place) * RANDOM_KEYS  # a class stays together
         self._shuffled[places] = self.members[places[keys.argsort()]]
@@ -174,7 +171,7 @@ def range_numbers(counts: list[int], device: torch.device) -> Tensor:
     )
 
 
-def _ranges(starts: list[int], counts: list[int], device: torch.device) -> Tensor:
+def ranges(starts: list[int], counts: list[int], device: torch.device) -> Tensor:
     """starts[0], starts[0] + 1, ... of counts[0] numbers, then those of the next range."""
     total = sum(counts)
     before = accumulate(counts, initial=0)

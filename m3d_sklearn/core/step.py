@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
@@ -15,8 +17,8 @@ from m3d_sklearn.core.devices import is_accelerator, out_of_memory, working_memo
 from m3d_sklearn.core.distributed import ALONE
 from m3d_sklearn.core.draws import StepDraw, tensors_of, with_tensors
 from m3d_sklearn.core.gpu.graphs import Graphs
-from m3d_sklearn.core.networks import Effort, draws_nothing
-from m3d_sklearn.core.randomness import Stream, borrowed_global_generators
+from m3d_sklearn.core.networks import Effort, draws_nothing, generators_for
+from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import Recipe, decoded_counts
 from m3d_sklearn.core.sampling import ClassPools, range_numbers
 
@@ -26,10 +28,12 @@ BYTES_PER_PIXEL = 128 * 4 * 6  # six activations of 128 channels in float32, kep
 BYTES_PER_PAIR = 4 * 8  # of real and decoded rows, in the kernel
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Batch:
     """What an objective sees: augmented, normalised rows, class after class."""
 
-    real: Tensor
+    of_real: Tensor | Callable[[], Tensor]
+    """The real rows, or what makes them."""
     real_counts: list[int]
     synthetic: Tensor
     synthetic_counts: list[int]
@@ -41,8 +45,13 @@ class Batch(NamedTuple):
     """Whether network and real rows of these classes are those of the last call, to the bit."""
     keep_real: bool = False
     """Whether the same real rows may come again while the network stays."""
-    effort: Effort = Effort()
+    effort: Effort = field(default_factory=Effort)
     """Precision of the passes, and how many images may be in memory together."""
+
+    @cached_property
+    def real(self) -> Tensor:
+        """Real rows, made when first looked at: who has kept their features never looks."""
+        return self.of_real() if callable(self.of_real) else self.of_real
 
 
 class Objective(Protocol):
@@ -71,8 +80,9 @@ def split_classes(
     """Divide a rank's own classes, so that a part's activations take about `memory` bytes.
 
     A class is never divided; where one alone takes more, its images go through the network
-    in turn. The estimate is of the widest network here. On a CPU `memory` is fixed, so
-    parts, and with them the last bits, are a function of shapes alone.
+    in turn. Nor are classes divided whose losses depend on one another. The estimate is of
+    the widest network here. On a CPU `memory` is fixed, so parts, and with them the last
+    bits, are a function of shapes alone.
     """
     image = math.prod(pools.sample_shape[1:]) * BYTES_PER_PIXEL
     real, decoded = pools.batch_counts(recipe.batch_real), decoded_counts(recipe)
@@ -90,7 +100,7 @@ def split_classes(
     for c in classes:
         together = real[c] + decoded[c]
         need = together * image + together**2 * BYTES_PER_PAIR
-        if c > first and spent + need > memory:
+        if c > first and spent + need > memory and not recipe.coupled:
             close(c)
             first, spent = c, 0.0
         spent += need
@@ -100,9 +110,12 @@ def split_classes(
 
 
 def make_batch(
-    stored: Tensor, part: Part, drawn: StepDraw, pools: ClassPools, recipe: Recipe
+    stored: Tensor, part: Part, drawn: StepDraw, pools: ClassPools, recipe: Recipe, **how: bool
 ) -> Batch:
-    """Decode a part's stored rows, take its real ones, and augment both by the same draws."""
+    """Decode a part's stored rows, take its real ones, and augment both by the same draws.
+
+    `how` are the batch's own fields.
+    """
     synthetic = formation.decode(stored, recipe.factor)
     if drawn.decoded is not None:
         synthetic = synthetic[drawn.decoded[part.decoded] - part.stored.start * recipe.factor**2]
@@ -115,12 +128,13 @@ def make_batch(
     real_counts = pools.batch_counts(recipe.batch_real)[part.classes]
     synthetic_counts = decoded_counts(recipe)[part.classes]
     return Batch(
-        augmented(pools.take(drawn.real[part.real]), real_counts),
+        lambda: augmented(pools.take(drawn.real[part.real]), real_counts),
         real_counts,
         augmented(synthetic, synthetic_counts),
         synthetic_counts,
         part.classes.start,
         effort=part.effort,
+        **how,
     )
 
 
@@ -191,17 +205,11 @@ class Gradient:
     ) -> Tensor:
         """One part's losses; its activations are gone before the next part's are made."""
         stored = rows[part.stored].detach().requires_grad_(True)
-        batch = make_batch(stored, part, drawn, self.pools, self.recipe)._replace(**how)
-        with self._generators(network):
+        batch = make_batch(stored, part, drawn, self.pools, self.recipe, **how)
+        with generators_for(network, self.stream):
             loss = self.objective(network, batch)
         (rows.grad[part.stored],) = torch.autograd.grad(loss.sum(), stored)
         return loss.detach()
-
-    def _generators(self, network: nn.Module) -> contextlib.AbstractContextManager[None]:
-        """The run's own numbers for a network that draws from the global generators (dropout)."""
-        if draws_nothing(network):
-            return contextlib.nullcontext()
-        return borrowed_global_generators(self.stream)
 
     def _halve(self) -> bool:
         """Halve the memory of a part; False where no smaller part is left."""

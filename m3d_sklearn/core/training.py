@@ -28,9 +28,10 @@ from torch import Tensor, nn
 from m3d_sklearn.core import augmentation
 from m3d_sklearn.core.augmentation import Draw, Policy
 from m3d_sklearn.core.devices import autocast, is_accelerator
+from m3d_sklearn.core.flop import compile_where_it_pays
 from m3d_sklearn.core.gpu.graphs import Graphs
 from m3d_sklearn.core.many import together
-from m3d_sklearn.core.networks import compile_where_it_pays, rows_in_cache
+from m3d_sklearn.core.networks import rows_in_cache
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import Scale
 

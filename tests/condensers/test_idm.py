@@ -9,6 +9,7 @@ from m3d_sklearn.condensers._idm import CalibratedMeans
 from m3d_sklearn.core.matching import cross_entropies, mean_distances
 from m3d_sklearn.core.networks import MLP
 from m3d_sklearn.core.sources import NetworkQueue
+from m3d_sklearn.core.sources.queue import ACCURACY
 from m3d_sklearn.core.step import Batch
 
 
@@ -29,7 +30,7 @@ def resolved(X, y, ipc, **settings):
 @pytest.mark.parametrize("accuracy", [0.0, 40.0])
 def test_the_objective_is_the_published_one(accuracy):
     network = MLP((3,), 2, width=4)
-    network.register_buffer("accuracy", torch.tensor(accuracy))
+    network.register_buffer(ACCURACY, torch.tensor(accuracy))
     real, synthetic = torch.randn(5, 3), torch.randn(3, 3)
     batch = Batch(real, [2, 3], synthetic, [1, 2])
     features = network.embed(synthetic)
@@ -39,10 +40,19 @@ def test_the_objective_is_the_published_one(accuracy):
 
 
 @pytest.mark.parametrize(
-    ("ipc", "classes", "calibration", "push_every", "batch_real"),
-    [(1, 4, 0.5, 5, 5000), (10, 4, 0.5, 30, 256), (50, 4, 0.1, 30, 256), (10, 100, 0.1, 30, 256)],
+    ("ipc", "classes", "calibration", "push_every", "batch_real", "training_steps"),
+    [
+        (1, 4, 0.5, 5, 5000, 10),
+        (10, 4, 0.5, 30, 256, 10),
+        (50, 4, 0.1, 30, 256, 10),
+        (1, 100, 0.5, 5, 5000, 10),
+        (10, 100, 0.1, 30, 256, 50),
+        (50, 100, 0.1, 30, 256, 40),
+    ],
 )
-def test_the_papers_preset_is_the_published_loop(ipc, classes, calibration, push_every, batch_real):
+def test_the_papers_preset_is_the_published_loop(
+    ipc, classes, calibration, push_every, batch_real, training_steps
+):
     X, y = noise(100, (28, 28), classes)
     params = resolved(X, y, ipc, preset="paper")
     published = {
@@ -53,7 +63,7 @@ def test_the_papers_preset_is_the_published_loop(ipc, classes, calibration, push
         "max_iter": 20_000,
         "queue_size": 100,
         "push_every": push_every,
-        "training_steps": 10,
+        "training_steps": training_steps,
         "calibration": calibration,
         "batch_real": batch_real,
         "optimizer": "sgd",
@@ -127,6 +137,8 @@ def test_soft_labels_are_the_queues_by_their_accuracy(monkeypatch):
     np.testing.assert_allclose(condensed.soft_labels, expected, atol=1e-4)
 
 
-def test_soft_labels_need_networks_that_learn():
+@pytest.mark.parametrize("what", [{"soft_labels": True}, {"calibration": 0.5}])
+def test_labels_need_networks_that_learn(what):
     with pytest.raises(ValueError, match=r"training_steps above 0; got training_steps=0"):
-        quick(training_steps=0, soft_labels=True).fit(*digits())
+        quick(training_steps=0, **what).fit(*digits())
+    assert quick(training_steps=0).fit(*digits()).n_iter_

@@ -9,6 +9,7 @@ from problems import scale_of
 from torch import nn
 
 from m3d_sklearn import M3DCondenser
+from m3d_sklearn.condensers import _pool
 from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.condensers._pool import BATCH, MOST_STEPS, PART, trained_networks
 from m3d_sklearn.condensers._settings import defaults
@@ -19,6 +20,7 @@ from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import FreshNetworks
 from m3d_sklearn.core.step import Batch
+from m3d_sklearn.core.training import PROTOCOLS
 
 CPU, NOTHING = torch.device("cpu"), torch.empty(0)
 
@@ -27,7 +29,8 @@ def pool_of(size, rows, every=5):
     X, labels = torch.rand(40, 3), torch.arange(40) % 2
     pools = ClassPools(X, labels, 2, scale_of(dtype=torch.float32))
     fresh = FreshNetworks("mlp", (3,), 2, every, Stream(0, CPU))
-    return trained_networks(fresh, pools, size=size, rows=rows, precision=torch.float32)
+    how = {"policy": None, "precision": torch.float32}
+    return trained_networks(fresh, pools, size=size, rows=rows, **how)
 
 
 # How much is trained
@@ -101,7 +104,7 @@ def test_auto_is_a_pool_for_large_images_under_a_named_network():
 )
 def test_many_rows_are_calibrated_less_in_the_long_runs_of_a_gpu(ipc, given, weight):
     """0.005 is 1.8 points better than 0.03 on CIFAR-10 at ipc 50, 200 decoded rows per class."""
-    of_all = np.full(10, ipc), torch.device("cuda"), "auto", False, given
+    of_all = np.full(10, ipc), torch.device("cuda"), "auto", given
     assert defaults((3, 32, 32), *of_all)["calibration"] == pytest.approx(weight)
     assert defaults((3, 32, 32), *of_all[:-1], {"pool": 0, **given})["calibration"] == 0
     assert defaults((3, 16, 16), *of_all[:-1], {"pool": 1, **given})["calibration"] == 0.03
@@ -111,6 +114,20 @@ def test_on_a_cpu_calibration_does_not_fall_with_the_rows():
     X = np.random.default_rng(0).integers(0, 256, (12, 28, 28, 3)).astype(np.uint8)
     fitted = quick(max_iter=0, ipc=50).fit(X, np.arange(12) % 2)
     assert fitted.params_["calibration"] == 0.03
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [("auto", PROTOCOLS["m3d"].policies[1]), (None, ()), (["crop"], ("crop",))],
+)
+def test_a_pool_sees_the_augmentation_that_was_asked_for(monkeypatch, given, policy):
+    """Who leaves out flips or colours, as they change the class, leaves them out here too."""
+    seen = []
+    monkeypatch.setattr(_pool, "TrainedNetworks", lambda *_, **__: seen.append(_[3]))
+    X = np.random.default_rng(0).integers(0, 256, (12, 28, 28, 3)).astype(np.uint8)
+    with pytest.raises(TypeError):  # nothing to condense under
+        quick(max_iter=1, augmentation=given).fit(X, np.arange(12) % 2)
+    assert tuple(seen[0].policy) == tuple(policy)
 
 
 class Features(nn.Module):

@@ -10,6 +10,7 @@ from m3d_sklearn.core.augmentation import (
     apply,
     check_policy,
     draw,
+    gives,
     resolve,
 )
 from m3d_sklearn.core.randomness import Stream
@@ -321,3 +322,22 @@ def test_resolve():
         resolve(["crop"], MATCHING, is_image=False)
     with pytest.raises(ValueError, match="augmentation must be 'auto', None or a list"):
         resolve("crop", MATCHING, is_image=True)
+
+
+@pytest.mark.parametrize(
+    ("policy", "names", "possible"),
+    [
+        ((), [], True),
+        ((), ["crop"], False),
+        (("crop", "cutout"), ["crop", "cutout"], True),
+        (("crop", "cutout"), ["cutout", "crop"], False),
+        (("crop", "cutout"), ["crop"], False),
+        (("color",), ["brightness", "saturation", "contrast"], True),
+        ((("color", "brightness"), "crop"), ["brightness", "crop"], True),
+        ((("color", "brightness"), "crop"), ["brightness", "saturation", "contrast", "crop"], True),
+        ([("scale", "rotate")] * 40, ["scale", "rotate"] * 20, True),  # at once, for all 2^40
+        (("crop",), "crop", False),
+    ],
+)
+def test_which_operations_a_policy_gives(policy, names, possible):
+    assert gives(policy, names) is possible

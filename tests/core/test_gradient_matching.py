@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -101,7 +103,7 @@ def test_gradient_by_finite_differences(kind):
     step = 1e-6
     ends = [
         gradient_distance(
-            network, batch._replace(synthetic=batch.synthetic.detach() + s * step * direction)
+            network, replace(batch, synthetic=batch.synthetic.detach() + s * step * direction)
         ).sum()
         for s in (1, -1)
     ]

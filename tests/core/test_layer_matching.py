@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from m3d_sklearn.core import layer_matching
 from m3d_sklearn.core.layer_matching import layer_distances, layer_features
 from m3d_sklearn.core.networks import MLP, ConvNet
 from m3d_sklearn.core.step import Batch
@@ -82,3 +83,23 @@ def test_features_keep_the_rows_precision():
     network = ConvNet((2, 8, 8), 3, width=4, depth=2)
     for found in layer_features(network, batch.real.float(), batch):
         assert found.dtype == torch.float32
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+def test_rows_in_chunks_change_nothing(monkeypatch, rows):
+    network = ConvNet((2, 8, 8), 3, width=4, depth=2).double()
+    batch = batch_of((2, 8, 8))
+    found = []
+    for chunk in (100, rows):
+        monkeypatch.setattr(layer_matching, "CHUNK", chunk)
+        losses = layer_distances(network, batch)
+        found.append((losses, torch.autograd.grad(losses.sum(), batch.synthetic)[0]))
+    torch.testing.assert_close(*found)
+
+
+def test_a_network_that_looks_at_batches_sees_all_rows_at_once(monkeypatch):
+    monkeypatch.setattr(layer_matching, "CHUNK", 2)
+    network = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)).double()
+    batch = batch_of((6,))
+    expected = plain(lambda x: [network(x)], (1,), batch)
+    torch.testing.assert_close(layer_distances(network, batch), expected)

@@ -184,14 +184,12 @@ def test_units_of_a_table_by_hand():
     raw = torch.tensor([[3.0, -1.0], [1.0, -2.5]], dtype=torch.float64)
     units = scale.to_units(raw)
     assert units.tolist() == [[1, 2], [0, -1]]
-    assert scale.to_raw(units).tolist() == raw.tolist()
     assert scale.normalise(units).tolist() == units.tolist()
 
 
-def test_units_of_images_round_trip():
-    scale, raw = images_scale(), torch.arange(256, dtype=torch.uint8).view(-1, 2, 4, 4)
-    back = scale.to_raw(scale.to_units(raw))
-    torch.testing.assert_close(back, raw.double())
+def test_units_of_images_span_the_range():
+    raw = torch.arange(256, dtype=torch.uint8).view(-1, 2, 4, 4)
+    torch.testing.assert_close(images_scale().to_units(raw) * 255, raw.double())
 
 
 def test_normalise_by_channel():

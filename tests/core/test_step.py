@@ -65,6 +65,26 @@ def test_an_accelerator_holds_as_many_images_as_fit(monkeypatch, images, rows):
     assert {part.effort.rows for part in parts} == {rows}
 
 
+def test_classes_whose_losses_are_coupled_are_never_parted():
+    problem = Problem((7, 3, 5), (2, 1, 4))
+    pools, _, _ = problem.fresh()
+    recipe = replace(problem.recipe, coupled=True)
+    (part,) = step.split_classes(pools, recipe, 1.0, CPU)
+    assert part.classes == slice(0, 3)
+
+
+def test_real_rows_are_made_when_they_are_looked_at_and_once():
+    problem = Problem((7, 7), (2, 2), batch_real=4, max_iter=6)
+    problem.recipe = replace(problem.recipe, iterations_per_draw=3)
+    pools, networks, stream = problem.fresh()
+    networks.every = 3
+    taken, take = [], pools.take
+    pools.take = lambda index: taken.append(len(index)) or take(index)
+    objective = MMDObjective(make_kernel("rbf"))
+    condense(problem.start, pools, problem.recipe, objective, networks, stream)
+    assert taken == [8, 8]  # a draw each
+
+
 def test_a_cpu_bounds_its_images_by_its_own_chunks():
     problem = Problem((7, 3), (2, 1))
     pools, _, _ = problem.fresh()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 
 import torch
@@ -59,5 +60,6 @@ def _fuses(x: Tensor, height: int, width: int) -> bool:
     return even and x.dtype in FUSED and runs_triton(x.device) and _has_triton()
 
 
+@functools.cache
 def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None

@@ -1,6 +1,6 @@
 """Where the embedding networks of a run come from, one file a source.
 
-A source is called once an iteration and gives a frozen network in training mode. It changes
+A source is called once an iteration and gives a frozen network. It changes
 its weights in place, so that whatever was compiled for the module stays.
 """
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m3d_sklearn.core.networks import redraw_
+from m3d_sklearn.core.networks import generators_for
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.sources.fresh import FreshNetworks
 from m3d_sklearn.core.sources.stored import NetworksOfStoredRows
@@ -61,7 +61,7 @@ class BilevelNetworks(NetworksOfStoredRows):
         if len(self.window) < WINDOW:
             return network, False
         if _span(self.window) < OUTER:
-            redraw_(network, self.fresh.stream)
+            self.fresh.redraw()
         else:
             self._train_until_settled(progress.rows)
         self.window.clear()
@@ -79,7 +79,9 @@ class BilevelNetworks(NetworksOfStoredRows):
     def _accuracy(self) -> float:
         """Of the network on the query set, as a fraction; waits for the device."""
         rows, labels = self.query()
-        return float((self.fresh.network(rows).argmax(1) == labels).float().mean())
+        network = self.fresh.network
+        with generators_for(network, self.fresh.stream):
+            return float((network(rows).argmax(1) == labels).float().mean())
 
     def state_dict(self) -> dict[str, Any]:
         """The network's weights, and the window of its accuracies."""

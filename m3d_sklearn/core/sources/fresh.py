@@ -7,14 +7,16 @@ from typing import Any
 
 from torch import nn
 
-from m3d_sklearn.core.networks import NetworkSpec, build, compile_where_it_pays, redraw_
+from m3d_sklearn.core.flop import compile_where_it_pays
+from m3d_sklearn.core.networks import NetworkSpec, build
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
+from m3d_sklearn.core.redraw import as_built, redraw_
 from m3d_sklearn.core.state import load_module, module_state
 
 __all__ = ["FreshNetworks"]
 
-# Compiling takes about 20 s of a CPU, and what is compiled is about 1.5 times as fast.
+# Compiling takes half a minute or so, and what is compiled is about 1.5 times as fast.
 COMPILE_SECONDS = 90
 
 
@@ -35,6 +37,7 @@ class FreshNetworks:
         self.spec, self.input_shape, self.n_outputs = network, input_shape, n_outputs
         self.every, self.stream = every, stream
         self.network = build(network, input_shape, n_outputs, stream).train()
+        self.built = as_built(self.network)
         self.network.requires_grad_(False)
 
     def expect(self, rows: float, seconds: float | None = None) -> None:
@@ -46,8 +49,12 @@ class FreshNetworks:
     def __call__(self, progress: Progress) -> tuple[nn.Module, bool]:
         new = progress.n_iter % self.every == 0
         if new and progress.n_iter:
-            redraw_(self.network, self.stream)
+            self.redraw()
         return self.network, new
+
+    def redraw(self) -> None:
+        """New random weights, whatever was made of the present ones."""
+        redraw_(self.network, self.stream, self.built)
 
     def state_dict(self) -> dict[str, Any]:
         """The present weights."""

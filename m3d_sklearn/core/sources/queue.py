@@ -10,24 +10,26 @@ from torch import Tensor, nn
 
 from m3d_sklearn.core.gpu.graphs import Graphs
 from m3d_sklearn.core.many import Separate
-from m3d_sklearn.core.networks import build, redraw_
+from m3d_sklearn.core.networks import build, generators_for
 from m3d_sklearn.core.progress import Progress
+from m3d_sklearn.core.redraw import as_built, redraw_
 from m3d_sklearn.core.sources.fresh import FreshNetworks
 from m3d_sklearn.core.state import put_
 from m3d_sklearn.core.training import TrainingRecipe, make_optimizer, run_epochs
 
-__all__ = ["NetworkQueue"]
+__all__ = ["ACCURACY", "NetworkQueue"]
 
 FIRST, WORKERS = 3, 2  # networks at the start, and networks trained an iteration
 MEMORY = 0.5  # of the running accuracy
+ACCURACY = "_running_accuracy"  # a name that no module of a user's has
 
 
 class NetworkQueue:
     """Networks of all ages: fresh ones join, the oldest leave, two learn after each iteration.
 
     An iteration's network is one of the queue, picked at random, in evaluation mode. Its
-    ``accuracy``, a buffer, is its running accuracy in percent on the real rows that it was
-    about to be trained on, 0 before it has seen any.
+    buffer of the name ACCURACY is its running accuracy in percent on the real rows that it
+    was about to be trained on, 0 before it has seen any.
 
     Parameters
     ----------
@@ -58,9 +60,10 @@ class NetworkQueue:
         self.take, self.labels, self.recipe = take, labels, recipe
         self.push_every, self.size = push_every, size
         self.network = fresh.network.eval()
-        self.network.register_buffer("accuracy", torch.zeros((), device=labels.device))
+        self.network.register_buffer(ACCURACY, torch.zeros((), device=labels.device))
         make = (fresh.spec, fresh.input_shape, fresh.n_outputs, self.stream)
         self.workers = [build(*make).train() for _ in range(WORKERS)]
+        self.built = as_built(self.workers[0])
         self.streams = [self.stream] * WORKERS
         self.together = Separate(self.workers, self.streams)
         self.graphs = Graphs(labels.device)
@@ -76,12 +79,12 @@ class NetworkQueue:
                 self._push()
         chosen = self.stream.choice(len(self.queue))
         _copy(self.queue[chosen], weights_of(self.network))
-        self.network.accuracy.copy_(self.accuracy[chosen])
+        getattr(self.network, ACCURACY).copy_(self.accuracy[chosen])
         return self.network, True
 
     def _push(self) -> None:
         """Let a fresh network join, and the oldest leave where there are too many."""
-        redraw_(self.workers[0], self.stream)
+        redraw_(self.workers[0], self.stream, self.built)
         self.queue.append([w.detach().clone() for w in weights_of(self.workers[0])])
         self.accuracy.append(torch.zeros((), device=self.labels.device))
         del self.queue[: -self.size], self.accuracy[: -self.size]
@@ -115,7 +118,8 @@ class NetworkQueue:
         """Move the running accuracies towards those on rows to be trained on; nothing waits."""
         images, wanted = self.take(rows), self.labels[rows]
         for worker, place in zip(self.workers, places, strict=True):
-            hits = 100 * (worker(images).argmax(1) == wanted).float().mean()
+            with generators_for(worker, self.stream):
+                hits = 100 * (worker(images).argmax(1) == wanted).float().mean()
             # In place: the first burst of a network sets its accuracy, later ones move it.
             known = self.accuracy[place]
             known.copy_(torch.where(known == 0, hits, torch.lerp(known, hits, 1 - MEMORY)))
@@ -152,7 +156,7 @@ class NetworkQueue:
 
 def weights_of(network: nn.Module) -> list[Tensor]:
     """Parameters and running statistics."""
-    buffers = [b for name, b in network.named_buffers() if name != "accuracy"]
+    buffers = [b for name, b in network.named_buffers() if name != ACCURACY]
     return [*network.parameters(), *buffers]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -88,4 +89,4 @@ class NetworksOfStoredRows:
 def recipe_of(recipe: TrainingRecipe, n: int, epochs: int) -> TrainingRecipe:
     """The same training for so many epochs over n rows."""
     steps = epochs * math.ceil(n / recipe.batch_size)
-    return TrainingRecipe(**{**vars(recipe), "steps": steps})
+    return dataclasses.replace(recipe, steps=steps)

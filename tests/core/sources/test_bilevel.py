@@ -3,7 +3,6 @@ import torch
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sources import BilevelNetworks, FreshNetworks
-from m3d_sklearn.core.sources import bilevel as module
 from m3d_sklearn.core.sources.bilevel import MOST_EPOCHS, WINDOW
 from m3d_sklearn.core.training import TrainingRecipe
 
@@ -19,7 +18,7 @@ def source(accuracies, monkeypatch):
     networks = BilevelNetworks(fresh, lambda rows: rows, LABELS, recipe, lambda: (ROWS, LABELS))
     monkeypatch.setattr(networks, "_accuracy", lambda: next(told))
     monkeypatch.setattr(networks, "_train", lambda stored: done.append("trained"))
-    monkeypatch.setattr(module, "redraw_", lambda *_: done.append("redrawn"))
+    monkeypatch.setattr(fresh, "redraw", lambda: done.append("redrawn"))
     return networks, done
 
 

@@ -6,7 +6,7 @@ from m3d_sklearn.core.networks import MLP
 from m3d_sklearn.core.progress import Progress
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sources import FreshNetworks, NetworkQueue
-from m3d_sklearn.core.sources.queue import FIRST
+from m3d_sklearn.core.sources.queue import ACCURACY, FIRST
 from m3d_sklearn.core.training import TrainingRecipe
 
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ def test_an_iterations_network_is_one_of_the_queue_frozen_and_in_evaluation_mode
             k for k, own in enumerate(known(networks)) if own.equal(flat(network.parameters()))
         ]
         assert len(places) == 1
-        assert network.accuracy == networks.accuracy[places[0]]
+        assert getattr(network, ACCURACY) == networks.accuracy[places[0]]
         seen.add(places[0])
     assert len(seen) > 2
     assert len({id(networks(at(20))[0]), id(networks(at(21))[0])}) == 1  # one module throughout
@@ -150,3 +150,27 @@ def test_the_same_seed_gives_the_same_queue(steps):
             networks(at(iteration))
     for a, b in zip(*map(known, runs), strict=True):
         assert torch.equal(a, b)
+
+
+class Named(torch.nn.Module):
+    """With a parameter of its own, an attribute `accuracy`, and dropout."""
+
+    def __init__(self, shape, n_outputs):
+        super().__init__()
+        self.accuracy = None
+        self.layer = torch.nn.Linear(shape[0], n_outputs)
+        self.shift = torch.nn.Parameter(torch.zeros(n_outputs))
+
+    def forward(self, x):
+        return F.dropout(self.layer(x) + self.shift, 0.2, self.training)
+
+
+@pytest.mark.usefixtures("globals_untouched")
+def test_a_network_that_joins_is_fresh_in_all_its_parameters():
+    networks = queue(push_every=2, network=Named)
+    for iteration in range(9):
+        networks(at(iteration))
+        if iteration and iteration % 2 == 0:
+            shift = networks.queue[-1][0]
+            assert shift.tolist() == [0.0, 0.0]
+    assert any(own[0].any() for own in networks.queue[:-1])

@@ -19,6 +19,7 @@ from m3d_sklearn.base import BaseCondenser
 from m3d_sklearn.benchmark.cells import Cell
 from m3d_sklearn.benchmark.measure import limited_threads, machine, measured, now
 from m3d_sklearn.benchmark.scoring import mmd_to_data, score_models
+from m3d_sklearn.benchmark.standing import Standing
 from m3d_sklearn.benchmark.store import DONE, FAILED, FITTED, FORMAT, ResultsFolder
 from m3d_sklearn.callbacks import AccuracyCurve
 from m3d_sklearn.condensed_set import CondensedSet
@@ -68,7 +69,7 @@ def run_cell(
     except Timeout:
         return TAKEN
     try:
-        known = folder.find(cell)
+        known = Standing(data).known(folder, cell)
         if known is not None and known["status"] == DONE:
             return DONE
         if known is not None and known["status"] == FAILED and known["finished"] > since:

@@ -76,10 +76,11 @@ def plan(
         device=str(device),
     )
     chosen = resolve_methods(methods, references)
-    for condenser in chosen.values():
+    for label, condenser in chosen.items():
         if condenser is not None:
             validation.check_parameters(condenser)
             resolve_device(condenser.device)
+            _check_no_checkpoint(label, condenser)
     ipcs = _whole_numbers("ipc", ipc, 1)
     several = isinstance(seeds, Integral) and not isinstance(seeds, bool)
     numbers = _whole_numbers("seeds", range(seeds) if several else seeds, 0, given=seeds)
@@ -105,6 +106,15 @@ def plan(
             cell = Cell(name, dataset.fingerprint, label, condenser, count, seed, own)
             cells.append(dataclasses.replace(cell, command=cell_command(cell, datasets, root)))
     return cells, data
+
+
+def _check_no_checkpoint(label: str, condenser: BaseCondenser) -> None:
+    own = condenser.get_params(deep=False).get("checkpoint")
+    if own is not None:
+        raise ValueError(
+            f"method {label!r}: checkpoint must be None, for compare keeps one of each cell in "
+            f"out; got {str(own)!r}."
+        )
 
 
 def resolve_datasets(datasets: Any, root: str | Path | None = None) -> dict[str, Dataset]:

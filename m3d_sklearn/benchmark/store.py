@@ -83,6 +83,10 @@ class ResultsFolder:
         record = self.find(cell)
         return record is not None and record["status"] == DONE
 
+    def checkpoint(self, cell: Cell) -> Path:
+        """Where a fit is kept while it runs."""
+        return self.cells / f"{cell.name}.ckpt"
+
     def lock(self, cell: Cell) -> FileLock:
         """The lock of a cell, not yet taken."""
         locks = self.path / "locks"

@@ -117,7 +117,7 @@ default=("start", "kmeans", "whole")
 
     Raises
     ------
-    ValueError, TypeError, FileNotFoundError
+    ValueError, TypeError, FileNotFoundError, NotADirectoryError
         Before any work, naming the parameter, what is allowed and what came.
 
     Warns
@@ -132,6 +132,8 @@ default=("start", "kmeans", "whole")
     >>> len(table)
     1
     """
+    if out is not None:
+        ResultsFolder(out).check()
     cells, data = plan(
         methods,
         datasets,

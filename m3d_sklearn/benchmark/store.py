@@ -51,6 +51,17 @@ class ResultsFolder:
         """Folder of the cells."""
         return self.path / "cells"
 
+    def check(self) -> None:
+        """Refuse a path at which there can be no folder.
+
+        Raises
+        ------
+        NotADirectoryError
+        """
+        place = next(place for place in (self.path, *self.path.parents) if place.exists())
+        if not place.is_dir():
+            raise NotADirectoryError(f"out must be a folder; got {self.path}, and {place} is none.")
+
     def records(self) -> list[Record]:
         """Cells that ended, in the order of data set, ipc, method and seed.
 

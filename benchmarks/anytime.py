@@ -8,10 +8,10 @@ Every cell is a run of its own, as a user with that much time would make it: M3D
 ``max_time``, the published loop (benchmarks/plain.py, torch's modules) until the time is
 over, all on a CPU. All start from the same mosaics. One ConvNet is trained for 1,000 steps
 of 64 on each set and scored on the test images after the last. A set that FOLDER holds is
-not made again, and one that FILE has a row of is not scored again, so a stopped call can be
-repeated, and sets that were made with ``--fit-only`` scored later, on a GPU say. The second
-form draws FILE, with dotted lines at the coresets of RECORDS (benchmarks/grid_results.py
-wrote them), and prints the table.
+not made again, and one that FILE has a row of is not scored again, of this version and so
+many threads. So a stopped call can be repeated, and sets that were made with ``--fit-only``
+scored later, on a GPU say. The second form draws FILE, with dotted lines at the coresets of
+RECORDS (benchmarks/grid_results.py wrote them), and prints the table.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from real_data import Arrays, load
 from m3d_sklearn import CondensedSet, DMCondenser, M3DCondenser, __version__, evaluate
 
 STEPS = 1000
-KEY = ("method", "ipc", "seconds", "seed")
-Key = tuple[str, int, int, int]
+KEY = ("method", "ipc", "seconds", "seed", "threads", "version")
+Key = tuple[str, int, float, int, int, str]
 CORESETS = ("Random", "Herding", "KCenter", "k-means")
 
 
@@ -76,14 +76,12 @@ def made(data: Arrays, key: Key, folder: Path) -> tuple[CondensedSet, dict[str, 
     stem = "-".join(str(part).replace(" ", "_") for part in key)
     archive, about = folder / f"{stem}.npz", folder / f"{stem}.json"
     if not about.exists():
-        method, ipc, seconds, seed = key
+        method, ipc, seconds, seed, *_ = key
         started = time.perf_counter()
         condensed, iterations = METHODS[method](data, ipc, seconds, seed)
         row = dict(zip(KEY, key, strict=True)) | {
             "iterations": iterations,
             "fit_s": time.perf_counter() - started,
-            "threads": torch.get_num_threads(),
-            "version": __version__,
             "torch": torch.__version__,
         }
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +102,7 @@ def run(options: argparse.Namespace) -> None:
     for seconds in options.seconds:
         for ipc in options.ipc:
             for method in METHODS:
-                key = (method, ipc, seconds, options.seed)
+                key = (method, ipc, seconds, options.seed, options.threads, __version__)
                 if key in known:
                     continue
                 condensed, row = made(data, key, options.sets)
@@ -185,13 +183,17 @@ def numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
+def durations(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
     parser.add_argument("--sets", type=Path, metavar="FOLDER", help="of the condensed sets")
     parser.add_argument("--fit-only", action="store_true", help="make the sets, score none")
     parser.add_argument("--ipc", type=numbers, default=[1, 10])
-    parser.add_argument("--seconds", type=numbers, default=[10, 30, 100, 300])
+    parser.add_argument("--seconds", type=durations, default=[10.0, 30.0, 100.0, 300.0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--picture", type=Path, metavar="PNG")
@@ -205,6 +207,8 @@ def main(arguments: list[str] | None = None) -> None:
         return
     plt.switch_backend("agg")
     rows = read(options.json)
+    if len({(row["version"], row["threads"]) for row in rows}) > 1:
+        parser.error(f"{options.json} must be of one version and number of threads")
     picture(rows, read(options.coresets) if options.coresets else [], options.picture)
     print(table(rows))
 

@@ -5,7 +5,8 @@
 
 The first form writes the records of results folders to FILE, a line each; both print FILE's
 table. Accuracies are over all networks of all seeds; a difference comes with its standard
-error, from the spread of the networks of either method.
+error, from the spread of the networks of either method. Records of several data sets, versions
+or parameters are refused: a figure is of one of each.
 """
 
 from __future__ import annotations
@@ -21,7 +22,24 @@ from m3d_sklearn.benchmark import ResultsFolder
 
 OURS = "M3D"
 
+# What the specs of one table's records differ in.
+APART = {"seed", "ipc", "method", "estimator", "params", "device"}
+
 Record = dict[str, Any]
+
+
+def refuse_mixed(records: list[Record], apart: set[str]) -> None:
+    """Raise a ValueError where specs differ in more than what is told apart."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        spec = dict(record["spec"])
+        spec["params"] = (spec.get("params") or {}) | {"random_state": None}  # the seed once more
+        for name in spec.keys() - apart:
+            found.setdefault(name, set()).add(json.dumps(spec[name], sort_keys=True))
+    mixed = sorted(name for name, values in found.items() if len(values) > 1)
+    if mixed:
+        methods = sorted({record["spec"]["method"] for record in records})
+        raise ValueError(f"records of {', '.join(methods)} differ in {', '.join(mixed)}.")
 
 
 def accuracies(records: list[Record]) -> list[float]:
@@ -55,6 +73,7 @@ def table(records: list[Record]) -> str:
         "| ---: | :--- | ---: | ---: | ---: | ---: | ---: |",
     ]
     done = [record for record in records if record["status"] == "done"]
+    refuse_mixed(done, APART)
     for ipc in sorted({record["spec"]["ipc"] for record in done}):
         methods: dict[str, list[Record]] = {}
         for record in done:
@@ -62,6 +81,7 @@ def table(records: list[Record]) -> str:
                 methods.setdefault(record["spec"]["method"], []).append(record)
         ours = accuracies(methods.get(OURS, []))
         for name, own in sorted(methods.items(), key=lambda m: statistics.mean(accuracies(m[1]))):
+            refuse_mixed(own, {"seed"})
             found = accuracies(own)
             iterations = [r["fit"].get("n_iter") for r in own]
             cells = [

@@ -65,7 +65,10 @@ def pictures(folder: ResultsFolder, name: str) -> list[Path]:
     plot_ipc(rows(records), ax)
     paths = [ROOT / "docs" / f"{name}-ipc.png", ROOT / "docs" / f"{name}-images.png"]
     figure.savefig(paths[0], dpi=110)
-    chosen = _shown(records)
+    # Records that were put there without their sets have no images.
+    chosen = _shown([r for r in records if (folder.cells / f"{r['name']}.npz").exists()])
+    if not chosen:
+        return paths[:1]
     figure, axes = plt.subplots(2, -(-len(chosen) // 2), figsize=(10, 7.2), layout="constrained")
     for ax, record in zip(axes.flat, chosen, strict=False):
         plot_condensed(folder.condensed(record), ax=ax)
@@ -78,7 +81,9 @@ def pictures(folder: ResultsFolder, name: str) -> list[Path]:
 
 def _shown(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The sets of one ipc and the first seed, a method each."""
-    ipcs = {r["spec"]["ipc"] for r in records} - {None}
+    if not records:
+        return []
+    ipcs = {record["spec"]["ipc"] for record in records}
     ipc = IPC if IPC in ipcs else max(ipcs)
     seed = min(record["spec"]["seed"] for record in records)
     return [r for r in records if (r["spec"]["ipc"], r["spec"]["seed"]) == (ipc, seed)]

@@ -30,6 +30,7 @@ from speed_cases import CASES, CIFAR, GROWTH, LARGE_ON, QUICK, Case, Engine, ima
 from speed_methods import Method, PlainMethod
 from speed_methods import rows as method_rows
 
+from m3d_sklearn.benchmark import measure
 from m3d_sklearn.core.coresets import herd, k_center
 from m3d_sklearn.core.cpu.convnet import Passes, compiled_passes
 from m3d_sklearn.core.devices import (
@@ -96,31 +97,19 @@ def counted(case: Case) -> tuple[float, float]:
 
 def peak_memory(case: Case, device: torch.device) -> float | None:
     """MB that the loop takes beside the data, in a process of its own on a CPU."""
-    if device.type == "cuda":
-        engine = Engine(case, device, "eager")
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        engine.run(2)
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
-    if not Path("/proc/self/clear_refs").exists():
-        return None
+    about = case, device, torch.get_num_threads()
+    if is_accelerator(device):
+        return _peak_here(*about)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_here, (case, torch.get_num_threads()))
+        return pool.apply(_peak_here, about)
 
 
-def _peak_here(case: Case, threads: int) -> float:
+def _peak_here(case: Case, device: torch.device, threads: int) -> float | None:
     torch.set_num_threads(threads)
-    engine = Engine(case, torch.device("cpu"), "eager")
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the highest mark so far
-    before = _resident("VmRSS")
-    engine.run(2)
-    return _resident("VmHWM") - before
-
-
-def _resident(field: str) -> float:
-    """MB, from Linux's account of this process."""
-    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if field in x)
-    return int(line.split()[1]) / 1e3
+    engine = Engine(case, device, "eager")
+    with measure.measured(device) as cost:
+        engine.run(2)
+    return cost.peak_mb
 
 
 def rates(device: torch.device) -> Row:

@@ -42,6 +42,7 @@ from m3d_sklearn.core.networks import ConvNet
 HELD_OUT, SPLIT = 5_000, 12_345
 METHODS = {"m3d": M3DCondenser, "dm": DMCondenser}
 SHRUNK = {  # the defaults of larger images; a factory of a network has no pool of its own
+    "factor": 2,
     "augmentation": ["color", "crop", "cutout"],
     "batch_real": 64,
     "max_iter": 300,
@@ -74,17 +75,20 @@ def held_out(
 
 def row(options: argparse.Namespace, split: Split, seed: int) -> dict[str, Any]:
     X, y, X_judge, y_judge = split
-    network, settings = "auto", {"factor": 2}
+    network, settings = "auto", {}
+    make = partial(METHODS[options.method], options.ipc, channel_axis=1, random_state=seed)
     if options.side is not None:
         network = partial(ConvNet, width=options.width, depth=options.depth)
-        settings |= SHRUNK | {"network": network}
+        known = make().get_params()
+        settings = {name: value for name, value in SHRUNK.items() if name in known}
+        settings["network"] = network
     settings |= {"max_time": options.seconds} | options.set
     if options.start is not None:
-        rows = options.ipc * settings["factor"] ** 2
+        start = make(**settings | {"max_iter": 0, "max_time": None}).fit(X, y).condensed_
+        rows = options.ipc * start.factor**2
         settings["init"] = STARTS[options.start](rows, channel_axis=1).fit(X, y)
     started = time.perf_counter()
-    make = METHODS[options.method]
-    condenser = make(options.ipc, channel_axis=1, random_state=seed, **settings).fit(X, y)
+    condenser = make(**settings).fit(X, y)
     seconds = time.perf_counter() - started
     training = {
         "network": network,
@@ -101,7 +105,7 @@ def row(options: argparse.Namespace, split: Split, seed: int) -> dict[str, Any]:
         "method": options.method,
         "seconds": options.seconds,
         "side": X.shape[-1],
-        "width": options.width,
+        "width": options.width if options.side else condenser.params_.get("width", options.width),
         "classes": options.classes,
         "images": options.images,
         "ipc": options.ipc,

@@ -7,11 +7,18 @@ from typing import Any
 
 import joblib
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    clone,
+    is_classifier,
+)
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, check_memory, has_fit_parameter
 
+from m3d_sklearn import __about__
 from m3d_sklearn import _validation as validation
 from m3d_sklearn._validation import HasMethods
 from m3d_sklearn.classifier import SEEDS, NetworkClassifier
@@ -22,15 +29,23 @@ __all__ = ["CondensedClassifier", "check_condenser", "seeded"]
 
 def _final_has(method: str) -> Any:
     def check(self: CondensedClassifier) -> bool:
-        estimator = getattr(self, "estimator_", None) or self.estimator or NetworkClassifier()
-        getattr(estimator, method)  # raises the AttributeError that names it
+        # raises the AttributeError that names it
+        getattr(getattr(self, "estimator_", _chosen(self.estimator)), method)
         return True
 
     return available_if(check)
 
 
-def _fit_condenser(condenser: Any, X: Any, y: Any, watched: Any) -> Any:
-    """Fit `watched`, the condenser with its callbacks; `condenser` is what the cache looks at."""
+def _chosen(estimator: Any) -> Any:
+    # An ensemble that is not fitted has no truth value.
+    return NetworkClassifier() if estimator is None else estimator
+
+
+def _fit_condenser(condenser: Any, X: Any, y: Any, version: str, watched: Any) -> Any:
+    """Fit `watched`, the condenser with its callbacks.
+
+    `condenser` and `version`, of this package, are what the cache looks at beside the data.
+    """
     fitted = copy.copy(watched.fit(X, y))
     for name in ("_skl_callbacks", "_parent_callback_ctx"):
         vars(fitted).pop(name, None)
@@ -121,14 +136,21 @@ class CondensedClassifier(
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError, TypeError
+            As the condenser and the estimator do, and where the estimator is no classifier.
         """
         random_state = check_random_state(self.random_state)
         condenser = seeded(self.condenser, M3DCondenser, random_state)
         estimator = seeded(self.estimator, NetworkClassifier, random_state)
+        if not is_classifier(estimator):
+            raise TypeError(f"estimator must be a classifier; got {type(estimator).__name__}.")
         fit_condenser = check_memory(self.memory).cache(_fit_condenser, ignore=["watched"])
         watched = copy.copy(condenser)
         with validation.propagated_callbacks(self, watched, X, y):
-            condenser = fit_condenser(condenser, X, y, watched)
+            condenser = fit_condenser(condenser, X, y, __about__.__version__, watched)
         check_condenser(condenser)
         X_c, y_c = condenser.transform()
         soft, more = condenser.condensed_.soft_labels, {}
@@ -162,6 +184,11 @@ class CondensedClassifier(
     def decision_function(self, X: Any) -> np.ndarray:
         """Decision values, where the estimator gives them."""
         return self._call("decision_function", X)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = validation.takes_images(_chosen(self.estimator))
+        return tags
 
 
 def seeded(estimator: Any, default: type, random_state: np.random.RandomState) -> Any:

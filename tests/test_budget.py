@@ -3,6 +3,7 @@
 import json
 
 import budget
+import pytest
 
 
 def record(method, ipc, scores, n_iter=None, status="done"):
@@ -33,3 +34,27 @@ def test_m3d_beside_every_other_method(tmp_path, capsys):
         "| 1 | M3D | 96.00 ± 0.82 | – | 2 × 2 | 1,000 to 1,200 | 12 |",
         "| 10 | Random | 90.00 ± 0.00 | – | 1 × 2 | – | 12 |",
     ]
+
+
+def of(method="M3D", seed=0, **spec):
+    about = {"dataset": "mnist", "version": "1", "params": {"factor": 2, "random_state": seed}}
+    found = record(method, 1, [0.9, 0.9])
+    return found | {"spec": found["spec"] | about | {"seed": seed} | spec}
+
+
+def test_records_of_one_grid_make_a_table():
+    records = [of(), of(seed=1), of("DM", params={"factor": 1})]
+    assert len(budget.table(records).splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (of(dataset="cifar10"), "dataset"),
+        (of("DM", version="2"), "DM, M3D differ in version"),
+        (of(params={"factor": 1, "random_state": 1}), "M3D differ in params"),
+    ],
+)
+def test_records_that_differ_in_more_than_the_seed_are_refused(other, said):
+    with pytest.raises(ValueError, match=said):
+        budget.table([of(), other])

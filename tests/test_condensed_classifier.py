@@ -9,17 +9,26 @@ import torch
 from common import digits, iris
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.cluster import KMeans
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier, VotingClassifier
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
+from sklearn.utils import get_tags
 
-from m3d_sklearn import CondensedClassifier, Herding, M3DCondenser, NetworkClassifier, Random
+from m3d_sklearn import (
+    CondensedClassifier,
+    Herding,
+    M3DCondenser,
+    NetworkClassifier,
+    Random,
+    __about__,
+)
 from m3d_sklearn import condensed_classifier as module
 from m3d_sklearn.core.networks import ConvNet
 
@@ -110,6 +119,23 @@ def test_a_step_without_a_condensed_set_is_refused():
 
 
 # In scikit-learn's tools
+
+
+@pytest.mark.parametrize(
+    "estimator", [Ridge(), KMeans(3), make_pipeline(StandardScaler(), Ridge())], ids=str
+)
+def test_an_estimator_that_is_no_classifier_is_refused(estimator, fits):
+    classifier = CondensedClassifier(quick(), estimator)
+    name = type(estimator).__name__
+    with pytest.raises(TypeError, match=f"estimator must be a classifier; got {name}"):
+        classifier.fit(*iris())
+    assert fits == []
+
+
+def test_an_ensemble_of_an_ensemble_is_stacked():
+    forest = CondensedClassifier(Herding(5), RandomForestClassifier(3, random_state=0))
+    stack = StackingClassifier([("forest", forest)], LogisticRegression(), cv=2)
+    assert stack.fit(*iris()).score(*iris()) > 0.8
 
 
 def test_works_in_a_pipeline():
@@ -205,6 +231,15 @@ def test_memory_notices_other_condensers_and_data(tmp_path, fits):
     assert len(fits) == 6
 
 
+def test_memory_notices_another_version(tmp_path, fits, monkeypatch):
+    classifier = CondensedClassifier(quick(), LogisticRegression(), memory=str(tmp_path))
+    classifier.fit(*iris())
+    monkeypatch.setattr(__about__, "__version__", "999")
+    classifier.fit(*iris())
+    classifier.fit(*iris())
+    assert len(fits) == 2
+
+
 def test_memory_works_with_one_seed_for_both_parts(tmp_path, fits):
     X, y = iris()
     classifier = CondensedClassifier(
@@ -245,6 +280,16 @@ def test_images_are_flattened_for_classifiers_of_tables(estimator):
     by_hand = clone(estimator).fit(X[chosen].reshape(18, 64), y[chosen])
     expected = by_hand.predict(X.reshape(len(X), 64))
     np.testing.assert_array_equal(classifier.predict(X), expected)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "takes"),
+    [(None, True), (NetworkClassifier(), True), (LogisticRegression(), False)],
+    ids=str,
+)
+def test_it_takes_images_where_its_estimator_does(estimator, takes):
+    tags = get_tags(CondensedClassifier(estimator=estimator))
+    assert tags.input_tags.three_d_array is takes
 
 
 def test_a_network_gets_images_as_they_are():
@@ -307,6 +352,7 @@ def test_labels_come_back_as_they_were_given(kind):
         (KNeighborsClassifier(), True, False),
         (LinearSVC(), False, True),
         (SGDClassifier(loss="hinge"), False, True),
+        (RandomForestClassifier(3), True, False),
         (None, True, True),
     ],
     ids=lambda value: str(value),
@@ -314,6 +360,7 @@ def test_labels_come_back_as_they_were_given(kind):
 def test_has_the_methods_of_its_estimator_and_no_other(estimator, proba, decision):
     X, y = iris()
     classifier = CondensedClassifier(Herding(ipc=5), estimator)
+    assert hasattr(classifier, "predict")
     assert hasattr(classifier, "predict_proba") == proba
     assert hasattr(classifier, "decision_function") == decision
     if estimator is None:

@@ -4,7 +4,7 @@ import json
 
 import grid_results
 import pytest
-from grids import quick, table
+from grids import images, quick, table
 
 from m3d_sklearn.benchmark import ResultsFolder
 
@@ -24,6 +24,21 @@ def test_a_row_a_method_ipc_and_data_set(tmp_path, monkeypatch, capsys):
     }
     wanted = [[f"| {n}", f"{i}", "Random", f"{value:.1f}"] for (n, i), value in kinds.items()]
     assert rows == wanted
+
+
+def test_records_without_their_sets_have_no_images(tmp_path, monkeypatch):
+    quick(["random", "herding"], images(), [1, 2], models="knn", out=tmp_path / "out")
+    monkeypatch.setattr(grid_results, "ROOT", tmp_path)
+    (tmp_path / "docs").mkdir()
+    folder = ResultsFolder(tmp_path / "out")
+    for record in folder.records():
+        if record["spec"]["method"] == "Random":
+            (folder.cells / f"{record['name']}.npz").unlink()
+    assert len(grid_results.pictures(folder, "some")) == 2
+    for path in folder.cells.glob("*.npz"):
+        path.unlink()
+    (path,) = grid_results.pictures(folder, "none")
+    assert path.stat().st_size > 1000
 
 
 @pytest.mark.parametrize("words", [[], ["folder"], ["folder", "--name", "x", "--records", "y"]])

@@ -142,7 +142,7 @@ def test_every_command_is_one_that_its_script_takes(job, monkeypatch, tmp_path):
         monkeypatch.setattr(tuning, "held_out", lambda *given: seen.append(given))
         monkeypatch.setattr(tuning, "row", lambda options, *_: seen.append(options.set) or {})
         tuning.main(arguments)
-        assert seen[0][0] == "cifar10"
+        assert seen[0] == ("cifar10", None, None, None)
         assert set(seen[1]) <= set(M3DCondenser().get_params())
     else:
         import accuracy

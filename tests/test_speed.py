@@ -95,6 +95,18 @@ def test_a_row(monkeypatch):
     assert row["peak_mb"] == 12.0
 
 
+def test_memory_is_in_mb_of_a_million_bytes(monkeypatch):
+    class Held:
+        def __init__(self, *about):
+            pass
+
+        def run(self, iterations):
+            self.kept = torch.ones(25_000_000)
+
+    monkeypatch.setattr(speed, "Engine", Held)
+    assert speed._peak_here(TINY, CPU, 1) == pytest.approx(100, abs=3)
+
+
 def test_turns_are_alternate_and_the_median_counts(monkeypatch):
     order = []
     monkeypatch.setattr(speed, "seconds", lambda run, device: run() or 1.0)

@@ -48,6 +48,50 @@ def test_some_classes_alone(monkeypatch, capsys):
     assert "8 px, width 4, classes 2, 0 |" in tuning.table([row])
 
 
+def test_some_images_alone(monkeypatch, capsys):
+    monkeypatch.setattr(tuning, "load", load(3))
+    monkeypatch.setattr(tuning, "HELD_OUT", 21)
+    X, y, X_judge, _ = tuning.held_out("cifar10", 8, most=30)
+    assert (len(X), len(y), len(X_judge)) == (30, 30, 21)
+    np.testing.assert_array_equal(X, tuning.held_out("cifar10", 8)[0][:30])
+    kind = ["--data", "cifar10", "--side", "8", "--width", "4", "--ipc", "1", "--steps", "2"]
+    tuning.main([*kind, "--set", "max_iter=2", "--set", "batch_real=5", "--images", "30"])
+    row = json.loads(capsys.readouterr().out)
+    assert row["images"] == 30
+    assert "8 px, width 4, 30 images |" in tuning.table([row])
+
+
+def test_a_shrunken_image_is_for_every_method(monkeypatch, capsys):
+    monkeypatch.setattr(tuning, "load", load(3))
+    monkeypatch.setattr(tuning, "HELD_OUT", 21)
+    kind = ["--data", "cifar10", "--side", "8", "--width", "4", "--ipc", "1", "--steps", "2"]
+    tuning.main([*kind, "--set", "max_iter=2", "--set", "batch_real=5", "--method", "dm"])
+    assert json.loads(capsys.readouterr().out)["method"] == "dm"
+
+
+def large(name):
+    X = np.random.default_rng(0).integers(0, 256, (90, 28, 28)).astype(np.uint8)
+    return X, np.arange(90) % 3, None, None
+
+
+@pytest.mark.parametrize(("ipc", "factor"), [(1, 2), (20, 1)])
+@pytest.mark.parametrize("start", [[], ["--start", "herding"]], ids=["mix", "herding"])
+def test_mosaics_and_width_are_the_librarys(ipc, factor, start, monkeypatch, capsys):
+    monkeypatch.setattr(tuning, "load", large)
+    monkeypatch.setattr(tuning, "HELD_OUT", 21)
+    made, evaluate = [], tuning.evaluate
+
+    def seen(condensed, *judge, **training):
+        made.append(condensed.factor)
+        return evaluate(condensed, *judge, **training)
+
+    monkeypatch.setattr(tuning, "evaluate", seen)
+    kind = ["--data", "mnist", "--ipc", str(ipc), "--steps", "1", *start]
+    tuning.main([*kind, "--set", "max_iter=1", "--set", "batch_real=5"])
+    assert made == [factor]
+    assert json.loads(capsys.readouterr().out)["width"] == 64  # of large images on a CPU
+
+
 def test_without_a_side_it_is_the_librarys_own_defaults_for_some_seconds(monkeypatch, capsys):
     monkeypatch.setattr(tuning, "load", load(0))
     monkeypatch.setattr(tuning, "HELD_OUT", 21)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from m3d_sklearn import __about__
@@ -58,7 +59,8 @@ class Cell:
     settings: Settings
     command: str | None = None
 
-    @property
+    # Once for all: what a function reads may change while the cell runs.
+    @cached_property
     def spec(self) -> dict[str, Any]:
         """All that a result depends on, in what JSON can hold."""
         settings, condenser = self.settings, self.condenser
@@ -88,7 +90,7 @@ class Cell:
         own = "auto" if self.condenser is None else str(self.condenser.device)
         return resolve_device(self.settings.device).type if own == "auto" else own.partition(":")[0]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """16 hex digits: equal for cells that give the same rows."""
         text = json.dumps(self.spec, sort_keys=True)

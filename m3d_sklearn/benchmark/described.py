@@ -25,7 +25,8 @@ def described(value: Any, seen: frozenset[int] = frozenset()) -> Any:
     Numbers, strings and containers stay as they are. Functions become their name with a hash
     of their code, its constants, defaults and what it closes over; classes their name, those
     made inside a function with their members; anything else (estimators, arrays, sets) a name
-    and a hash of what it holds.
+    and a hash of what it holds. Functions of a script or made inside another count with the
+    globals that they read, modules among these by their names.
 
     Parameters
     ----------
@@ -43,6 +44,8 @@ def described(value: Any, seen: frozenset[int] = frozenset()) -> Any:
         return value.item()
     if isinstance(value, torch.device):
         return str(value)
+    if inspect.ismodule(value):
+        return value.__name__
     if isinstance(value, functools.partial):
         parts = (value.func, value.args, value.keywords)
         return {"partial": [described(part, seen) for part in parts]}
@@ -58,12 +61,19 @@ def described(value: Any, seen: frozenset[int] = frozenset()) -> Any:
         return known
     if isinstance(value, CondensedSet):
         value = (np.asarray(value.X), np.asarray(value.y))
-    return f"{type(value).__name__}:{joblib.hash(value)}"
+    kind = type(value)
+    name = described(kind, seen) if _changes_unseen(kind) else kind.__name__
+    return f"{name}:{joblib.hash(value)}"
+
+
+def _changes_unseen(value: Any) -> bool:
+    """Whether a function or class may be another one under the same name."""
+    return value.__module__ == "__main__" or "<locals>" in value.__qualname__
 
 
 def _class(value: type, seen: frozenset[int]) -> str:
     name = f"{value.__module__}.{value.__qualname__}"
-    if "<locals>" not in name and value.__module__ != "__main__":
+    if not _changes_unseen(value):
         return name
     parts: list[Any] = [described(base, seen) for base in value.__bases__]
     for member, held in sorted(vars(value).items()):
@@ -82,7 +92,25 @@ def _function(value: Any, seen: frozenset[int]) -> Any:
         return name
     closed = [described(cell.cell_contents, seen) for cell in value.__closure__ or ()]
     defaults = [described(value.__defaults__, seen), described(value.__kwdefaults__, seen)]
-    return f"{name}:{_digest([_code(code), closed, defaults])}"
+    read = _globals(value, seen) if _changes_unseen(value) else {}
+    return f"{name}:{_digest([_code(code), closed, defaults, read])}"
+
+
+def _globals(function: Any, seen: frozenset[int]) -> dict[str, Any]:
+    """What a function, and the code inside it, reads of its module."""
+    known = function.__globals__
+    return {n: _global(known[n], seen) for n in sorted(_names(function.__code__)) if n in known}
+
+
+def _global(value: Any, seen: frozenset[int]) -> Any:
+    try:
+        return described(value, seen)
+    except Exception:  # an open file, say, or a list that holds itself
+        return type(value).__name__
+
+
+def _names(code: types.CodeType) -> set[str]:
+    return set(code.co_names).union(*(_names(c) for c in code.co_consts if inspect.iscode(c)))
 
 
 def _code(code: types.CodeType) -> list[Any]:

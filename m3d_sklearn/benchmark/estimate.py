@@ -57,7 +57,7 @@ def estimate(grid: Grid, folder: ResultsFolder, threads: int) -> list[Estimate]:
     for cell in grid.cells:
         kinds.setdefault((cell.dataset, cell.method, cell.ipc), []).append(cell)
     for (dataset, method, ipc), cells in kinds.items():
-        missing = [cell for cell in cells if not folder.done(cell)]
+        missing = [cell for cell in cells if not grid.done(folder, cell)]
         seconds, error = 0.0, None
         if missing:
             try:

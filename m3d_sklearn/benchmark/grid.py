@@ -21,6 +21,7 @@ from m3d_sklearn.benchmark.measure import now
 from m3d_sklearn.benchmark.methods import REFERENCES, Methods
 from m3d_sklearn.benchmark.plan import plan
 from m3d_sklearn.benchmark.running import TAKEN, run_cell
+from m3d_sklearn.benchmark.standing import Standing
 from m3d_sklearn.benchmark.store import FAILED, ResultsFolder, rows
 from m3d_sklearn.core.devices import accelerators
 from m3d_sklearn.datasets import Dataset
@@ -116,7 +117,7 @@ default=("start", "kmeans", "whole")
 
     Raises
     ------
-    ValueError, TypeError, FileNotFoundError
+    ValueError, TypeError, FileNotFoundError, NotADirectoryError
         Before any work, naming the parameter, what is allowed and what came.
 
     Warns
@@ -131,6 +132,8 @@ default=("start", "kmeans", "whole")
     >>> len(table)
     1
     """
+    if out is not None:
+        ResultsFolder(out).check()
     cells, data = plan(
         methods,
         datasets,
@@ -192,15 +195,21 @@ class Grid:
 
     def __init__(self, cells: list[Cell], data: dict[str, Dataset]) -> None:
         self.cells, self.data = cells, data
+        self._standing = {name: Standing(dataset) for name, dataset in data.items()}
+
+    def done(self, folder: ResultsFolder, cell: Cell) -> bool:
+        """Whether a cell has a result, of the settings that "auto" comes to now."""
+        return self._standing[cell.dataset].done(folder, cell)
 
     def missing(self, folder: ResultsFolder) -> list[Cell]:
         """Cells without a result."""
-        return [cell for cell in self.cells if not folder.done(cell)]
+        return [cell for cell in self.cells if not self.done(folder, cell)]
 
     def unfitted(self, folder: ResultsFolder) -> list[Cell]:
         """Cells of which no condensed set is kept."""
         fits = [cell for cell in self.missing(folder) if cell.condenser is not None]
-        return [cell for cell in fits if "fit" not in (folder.find(cell) or {})]
+        known = [self._standing[cell.dataset].known(folder, cell) or {} for cell in fits]
+        return [cell for cell, record in zip(fits, known, strict=True) if "fit" not in record]
 
     def run(
         self,

@@ -62,6 +62,8 @@ def fitting(
 ) -> dict[str, Model]:
     """The models that can take rows of a shape; the others are optional, or an error.
 
+    "auto" is left out where the network that it stands for is there too.
+
     Parameters
     ----------
     models : dict
@@ -79,9 +81,12 @@ def fitting(
         Naming the model, the data set, and what the network needs.
     """
     chosen = {}
+    stands_for = auto_network(shape)
     for name, model in models.items():
+        if name == model == "auto" and models.get(stands_for) == stands_for:
+            continue
         if not isinstance(model, BaseEstimator):
-            spec = auto_network(shape) if model == "auto" else model
+            spec = stands_for if model == "auto" else model
             try:
                 build(spec, shape, 2, Stream(0, torch.device("cpu")))
             except ValueError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ def plan(
         What they are about, by name.
     """
     resolve_device(device)
+    models = list(models) if isinstance(models, Iterator) else models
     references = _named("references", references, (*REFERENCES, "random"))
     if robust:
         references = (*references, "random", "whole")
@@ -76,10 +77,9 @@ def plan(
         device=str(device),
     )
     chosen = resolve_methods(methods, references)
-    for condenser in chosen.values():
+    for label, condenser in chosen.items():
         if condenser is not None:
-            validation.check_parameters(condenser)
-            resolve_device(condenser.device)
+            _check_method(label, condenser)
     ipcs = _whole_numbers("ipc", ipc, 1)
     several = isinstance(seeds, Integral) and not isinstance(seeds, bool)
     numbers = _whole_numbers("seeds", range(seeds) if several else seeds, 0, given=seeds)
@@ -105,6 +105,20 @@ def plan(
             cell = Cell(name, dataset.fingerprint, label, condenser, count, seed, own)
             cells.append(dataclasses.replace(cell, command=cell_command(cell, datasets, root)))
     return cells, data
+
+
+def _check_method(label: str, condenser: BaseCondenser) -> None:
+    try:
+        validation.check_parameters(condenser)
+        resolve_device(condenser.device)
+        own = condenser.get_params(deep=False).get("checkpoint")
+        if own is not None:
+            raise ValueError(
+                "checkpoint must be None, for compare keeps one of each cell in out; got "
+                f"{str(own)!r}."
+            )
+    except ValueError as error:  # scikit-learn's check of plan would name plan in its own errors
+        raise ValueError(f"method {label!r}: {error}") from error
 
 
 def resolve_datasets(datasets: Any, root: str | Path | None = None) -> dict[str, Dataset]:

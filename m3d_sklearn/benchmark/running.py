@@ -7,6 +7,7 @@ import importlib
 import tempfile
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from sklearn.base import BaseEstimator, clone
 
 from m3d_sklearn.base import BaseCondenser
 from m3d_sklearn.benchmark.cells import Cell
+from m3d_sklearn.benchmark.interruptible import fit_keeping
 from m3d_sklearn.benchmark.measure import limited_threads, machine, measured, now
 from m3d_sklearn.benchmark.scoring import mmd_to_data, score_models
+from m3d_sklearn.benchmark.standing import Standing
 from m3d_sklearn.benchmark.store import DONE, FAILED, FITTED, FORMAT, ResultsFolder
 from m3d_sklearn.callbacks import AccuracyCurve
 from m3d_sklearn.condensed_set import CondensedSet
@@ -68,7 +71,7 @@ def run_cell(
     except Timeout:
         return TAKEN
     try:
-        known = folder.find(cell)
+        known = Standing(data).known(folder, cell)
         if known is not None and known["status"] == DONE:
             return DONE
         if known is not None and known["status"] == FAILED and known["finished"] > since:
@@ -147,29 +150,36 @@ def _fitted(
     """The condensed set, and what is to be said of its making.
 
     A fit may take hours. It is kept before anything is trained on it, and an interrupted cell
-    goes on from there.
+    goes on from there; an interrupted fit from its checkpoint.
     """
     if cell.condenser is None:
         condensed = as_condensed_set((data.X_train, data.y_train))
         return {"fit": _counts(condensed), "curve": []}, condensed
+    checkpoint = folder.checkpoint(cell)
     if known is not None and "fit" in known:
         with contextlib.suppress(ValueError, OSError, KeyError):
             kept = {name: known[name] for name in ("fit", "curve", "machine")}
-            return kept, _read(folder, known)
+            condensed = _read(folder, known)
+            checkpoint.unlink(missing_ok=True)
+            return kept, condensed
     condenser = clone(cell.condenser)
     on_device(condenser, device)
     curve = _watched(condenser, cell, data, device)
     with measured(device) as cost:
-        condenser.fit(data.X_train, data.y_train)
-    condensed = condenser.condensed_
+        # The points of a curve are in no checkpoint.
+        before = fit_keeping(condenser, data, checkpoint if curve is None else None)
+    # Where it was kept meanwhile is none of the result.
+    params = {k: None if k == "checkpoint" else v for k, v in condenser.params_.items()}
+    condensed = replace(condenser.condensed_, params=params)
     fit = {
-        "seconds": cost.seconds,
+        "seconds": before + cost.seconds,
         "peak_mb": cost.peak_mb,
         "n_iter": plain(getattr(condenser, "n_iter_", None)),
-        "params": plain(condenser.params_),
+        "params": plain(params),
     } | _counts(condensed)
     made = {"fit": fit, "curve": [] if curve is None else curve.curve_}
     folder.write(cell, record | made | {"status": FITTED, "finished": now()}, condensed)
+    checkpoint.unlink(missing_ok=True)
     return made, condensed
 
 

@@ -51,6 +51,17 @@ class ResultsFolder:
         """Folder of the cells."""
         return self.path / "cells"
 
+    def check(self) -> None:
+        """Refuse a path at which there can be no folder.
+
+        Raises
+        ------
+        NotADirectoryError
+        """
+        place = next(place for place in (self.path, *self.path.parents) if place.exists())
+        if not place.is_dir():
+            raise NotADirectoryError(f"out must be a folder; got {self.path}, and {place} is none.")
+
     def records(self) -> list[Record]:
         """Cells that ended, in the order of data set, ipc, method and seed.
 
@@ -82,6 +93,10 @@ class ResultsFolder:
         """Whether a cell has its result."""
         record = self.find(cell)
         return record is not None and record["status"] == DONE
+
+    def checkpoint(self, cell: Cell) -> Path:
+        """Where a fit is kept while it runs."""
+        return self.cells / f"{cell.name}.ckpt"
 
     def lock(self, cell: Cell) -> FileLock:
         """The lock of a cell, not yet taken."""

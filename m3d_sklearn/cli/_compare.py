@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     chosen = resolved(vars(options))
+    folder = ResultsFolder(place(chosen["out"]))
+    folder.check()
     cells, data = plan(
         chosen_methods(chosen["methods"], chosen["set"]),
         chosen["datasets"],
@@ -138,7 +140,7 @@ def run(options: argparse.Namespace) -> int:
         root=chosen["root"],
         device=chosen["device"],
     )
-    grid, folder = Grid(cells, data), ResultsFolder(place(chosen["out"]))
+    grid = Grid(cells, data)
     if getattr(options, "dry_run", False):
         return _say_what_would_run(grid, folder, chosen)
     quiet, fit_only = getattr(options, "quiet", False), getattr(options, "fit_only", False)
@@ -295,17 +297,25 @@ def _duration(seconds: float) -> str:
 
 
 def _say_what_was_fitted(grid: Grid, folder: ResultsFolder) -> int:
-    left = len(grid.unfitted(folder))
-    print(f"{len(grid.cells) - left} of {len(grid.cells)} cells fitted in {folder.path}")
+    fits = [cell for cell in grid.cells if cell.condenser is not None]
+    left = grid.unfitted(folder)
+    _tell_failed(record for cell in left if (record := folder.find(cell)) is not None)
+    print(f"{len(fits) - len(left)} of {len(fits)} cells fitted in {folder.path}")
     return 1 if left else 0
 
 
 def _say_what_ran(grid: Grid, folder: ResultsFolder) -> int:
     records = [record for cell in grid.cells if (record := folder.find(cell)) is not None]
     print(markdown(rows(records)))
+    failed = _tell_failed(records)
+    print(f"{len(records) - failed} of {len(grid.cells)} cells in {folder.path}")
+    return 1 if failed else 0
+
+
+def _tell_failed(records: Iterable[dict[str, Any]]) -> int:
+    """Say which cells failed, and give their number."""
     failed = [record for record in records if record["status"] == FAILED]
     for record in failed:
         error = record["error"]
         tell("failed", f"{record['name']}: {error['type']}: {error['message']}")
-    print(f"{len(records) - len(failed)} of {len(grid.cells)} cells in {folder.path}")
-    return 1 if failed else 0
+    return len(failed)

@@ -162,6 +162,37 @@ def local_class(width):
     return Net
 
 
+WIDTH, NOTES = 8, []
+
+
+def reads_a_global(width):
+    global WIDTH
+    WIDTH = width
+    return lambda shape, n: nn.Linear(4, WIDTH)
+
+
+def reads_a_global_inside(width):
+    global WIDTH
+    WIDTH = width
+    return lambda shape, n: nn.Sequential(*(nn.Linear(4, WIDTH) for _ in range(1)))
+
+
+def calls_what_reads_a_global(width):
+    inner = reads_a_global(width)
+    return lambda shape, n: inner(shape, n)
+
+
+def method_reads_a_global(width):
+    global WIDTH
+    WIDTH = width
+
+    class Net(nn.Linear):
+        def __init__(self):
+            super().__init__(4, WIDTH)
+
+    return Net
+
+
 def lambdas(width):
     return {8: lambda s, n: nn.Linear(4, 8), 9: lambda s, n: nn.Linear(4, 9)}[width]
 
@@ -180,10 +211,15 @@ def lambdas(width):
         local_class,
         lambda width: Maker(width),
         lambda width: Maker(width).make,
+        reads_a_global,
+        reads_a_global_inside,
+        calls_what_reads_a_global,
+        method_reads_a_global,
     ],
     ids=[
         *("partial", "partial's position", "closure", "default", "keyword", "constant"),
         *("inner code", "inner class", "class", "callable", "bound method"),
+        *("global", "global of inner code", "global of what it calls", "global of a method"),
     ],
 )
 def test_two_factories_have_two_keys(make):
@@ -197,6 +233,47 @@ def test_a_function_that_calls_itself_has_a_key():
         return make(shape, n, depth - 1) if depth else nn.Linear(4, n)
 
     assert key_of({"m": M3DCondenser(network=make)})
+
+
+def test_globals_that_cannot_be_described_count_by_their_kind(monkeypatch):
+    loop = []
+    loop.append(loop)
+    for value in (loop, sys.stdin, random, lambda: 0):
+        monkeypatch.setitem(globals(), "NOTES", value)
+        assert described(lambda shape, n: NOTES) == described(lambda shape, n: NOTES)
+
+
+def test_a_factory_that_writes_a_global_finds_its_cells(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "NOTES", [])
+
+    def noted(shape, n):
+        NOTES.append(n)
+        return linear(shape, n)
+
+    frame = quick(models={"mine": noted}, out=tmp_path)
+    assert NOTES
+    assert frame["status"].tolist() == ["done"]
+
+
+def test_classes_of_a_script_count_by_their_code(tmp_path):
+    """A callable object is hashed with what its class does."""
+    found = set()
+    for width in (8, 9):
+        script = tmp_path / f"{width}.py"
+        script.write_text(
+            "from m3d_sklearn.benchmark.described import described\n"
+            f"WIDTH = {width}\n"
+            "class Make:\n"
+            "    def __call__(self, shape, n):\n"
+            "        return WIDTH\n"
+            "print(described(Make()))\n"
+        )
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        done = subprocess.run(
+            [sys.executable, script], env=env, capture_output=True, text=True, check=True
+        )
+        found.add(done.stdout)
+    assert len(found) == 2
 
 
 def test_names_of_what_a_function_calls_are_in_the_key():

@@ -249,8 +249,9 @@ def test_a_condensers_wrong_parameter_is_named_before_any_work(condenser, tmp_pa
 def test_a_folder_that_is_a_file_is_refused_before_any_work(tmp_path):
     log, path = tmp_path / "log", tmp_path / "file"
     path.write_text("mine")
-    with pytest.raises(OSError, match="file"):
-        quick(Told(log=str(log)), out=path)
+    for out in (path, path / "sub"):
+        with pytest.raises(NotADirectoryError, match=r"out must be a folder; got .*file"):
+            quick(Told(log=str(log)), out=out)
     assert not log.exists()
     assert path.read_text() == "mine"
 

@@ -87,6 +87,35 @@ def test_transfer_is_what_the_data_allow():
     assert "densenet121" not in on_images  # needs more pixels
 
 
+def test_transfer_may_be_gone_through_once():
+    with_iterator = grid_of("random", table(), models=iter(["transfer"])).cells
+    assert list(with_iterator[0].settings.models) == ["mlp", *ESTIMATORS]
+
+
+@pytest.mark.parametrize("models", [["auto", "mlp"], ["mlp", "auto"], ["auto", "transfer"]])
+def test_the_network_of_auto_is_trained_once(models):
+    (cell,) = grid_of("random", table(), models=models).cells
+    assert "auto" not in cell.settings.models
+    assert "mlp" in cell.settings.models
+
+
+def test_labels_of_ones_own_stay_apart():
+    (cell,) = grid_of("random", models={"a": "auto", "b": "mlp"}).cells
+    assert list(cell.settings.models) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (M3DCondenser(max_iter=-3), "The 'max_iter' parameter of M3DCondenser must be"),
+        (M3DCondenser(device="tpu"), "device must be"),
+    ],
+)
+def test_a_wrong_parameter_is_of_its_method(method, said):
+    with pytest.raises(ValueError, match=f"method 'rbf': {said}"):
+        grid_of({"fine": "random", "rbf": method})
+
+
 @pytest.mark.parametrize("models", ["convnet", ["mlp", "resnet18"], {"mine": "convnet"}])
 def test_a_network_that_cannot_take_the_rows_is_named(models):
     with pytest.raises(ValueError, match=r"models: .* cannot train on table"):

@@ -105,20 +105,17 @@ def test_a_bar_is_shown_unless_quiet(data, tmp_path, capsys):
     assert "1/1" in capsys.readouterr().err
 
 
-def test_a_failed_cell_is_told_and_is_code_1(compare, capsys, tmp_path, globals_untouched):
+def test_a_wrong_parameter_is_refused_before_any_work(compare, capsys, tmp_path):
     bad = ["--set", "m3d.kernel=best", "--set", "m3d.max_iter=3"]
-    code = compare(*bad, methods="random,m3d", models="knn")
-    said = capsys.readouterr()
-    if code == 2:  # refused before any work is better still
-        assert re.fullmatch("m3d_sklearn: error: .*kernel.*\n", said.err)
-        return
-    assert code == 1
-    assert re.fullmatch(r"m3d_sklearn: failed: table-M3D-\S+: ValueError: kernel .*\n", said.err)
-    assert "Random" in said.out
-    assert "1 of 2 cells" in said.out
+    assert compare(*bad, methods="random,m3d", models="knn") == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch("m3d_sklearn: error: method 'M3D': The 'kernel' parameter of M3D.*\n", said)
+    assert not (tmp_path / "out").exists()
 
 
-def test_failed_cells_are_code_1_after_all(compare, capsys, monkeypatch, tmp_path):
+def test_failed_cells_are_code_1_after_all(
+    compare, capsys, monkeypatch, tmp_path, globals_untouched
+):
     from m3d_sklearn import Random
 
     def broken(self, task):
@@ -472,7 +469,7 @@ def test_an_out_that_is_a_file_is_named(more, compare, capsys, tmp_path):
     for out in (path, path / "sub"):
         assert compare(*more, out=out, models="knn") == 2
         said = capsys.readouterr().err
-        assert re.fullmatch(r"m3d_sklearn: error: .*file.*\n", said)
+        assert re.fullmatch(r"m3d_sklearn: error: out must be a folder; got .*file.*\n", said)
     assert path.read_text() == "mine"
 
 
@@ -517,4 +514,11 @@ def test_fits_alone_are_kept_and_a_later_call_trains_on_them(compare, tmp_path, 
 
 def test_fits_alone_that_fail_are_counted(compare, capsys):
     assert compare("--fit-only", "--set", "m3d.factor=2", methods="m3d") == 1
-    assert "0 of 1 cells fitted" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "0 of 1 cells fitted" in said.out
+    assert re.fullmatch(r"m3d_sklearn: failed: table-M3D-\S+: ValueError: factor .*\n", said.err)
+
+
+def test_the_whole_set_is_no_fit(compare, capsys):
+    assert compare("--fit-only", references="whole") == 0
+    assert "1 of 1 cells fitted" in capsys.readouterr().out

@@ -27,6 +27,7 @@ from m3d_sklearn.core.host_rows import HostRows, StreamedPools
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.device_rows import held_or_read
+from m3d_sklearn.ipc import resolve_ipc
 from m3d_sklearn.layout import BLOCK, Units
 from m3d_sklearn.row_source import fingerprint_of
 from m3d_sklearn.storage import plain
@@ -151,7 +152,7 @@ class BaseCondenser(
         if others.size > 1:
             own = {"X and y": fingerprint_of(data.rows, data.labels), **self._shared_params()}
             _check_same(others.collect(own))
-        ipc = self._stored_rows(validation.resolve_ipc(self.ipc, data), data)
+        ipc = self._stored_rows(resolve_ipc(self.ipc, data), data)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         seed = others.agree(seed)
         task = Task(X, y, data, ipc, device, Stream(seed, device))

@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, va
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, validate_data
 
+from m3d_sklearn.labels import check_labels
 from m3d_sklearn.layout import Layout, Target, Units
 from m3d_sklearn.layout_choice import choose_layout
 from m3d_sklearn.row_source import ArraySource, DatasetSource, LazyRows, as_source, measure
@@ -108,6 +109,7 @@ def check_training_data(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target "
             "y is None."
         )
+    check_labels(y)
     columns = _columns(X)
     if rows is not None or _ndim(X) > 2:
         X = _check_images(probe, X, y, reset=True) if rows is None else source
@@ -117,8 +119,6 @@ def check_training_data(
             assert_all_finite(labels, input_name="y")
     else:
         X, labels = _check_table(probe, X, y, ensure_min_samples=1)
-    if labels.dtype.kind in "mM" and np.isnat(labels).any():
-        raise ValueError("Input y contains NaT.")
     check_classification_targets(labels)
     classes, labels = np.unique(labels, return_inverse=True)
     if len(classes) < 2:

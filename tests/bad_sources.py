@@ -89,7 +89,7 @@ BAD: dict[str, tuple[Any, Any, str]] = {
     "one class": (Indexed(TABLE), np.ones(75), r"y must have at least 2 classes; got 1 class"),
     "one sample": (Indexed(TABLE[:1]), LABELS[:1], r"1 sample"),
     "continuous labels": (Indexed(TABLE), TABLE[:, 0], r"Unknown label type: continuous"),
-    "NaN in labels": (Indexed(TABLE), np.where(LABELS, LABELS, np.nan), r"y contains NaN"),
+    "NaN in labels": (Indexed(TABLE), np.where(LABELS, LABELS, np.nan), r"y must hold .*got nan"),
     "labels of two columns": (Indexed(TABLE), TABLE[:, :2], r"y should be a 1d array"),
     "a file that breaks off": (Breaking(IMAGES), DIGITS, r"X could not be read: OSError: unexp"),
     "another dtype than said": (Growing(IMAGES), DIGITS, r"X must give rows of .* float64.*32"),

@@ -23,7 +23,7 @@ from m3d_sklearn.npz import read_arrays
 if TYPE_CHECKING:
     from m3d_sklearn.condensed_set import CondensedSet
 
-__all__ = ["load", "plain", "save", "write_images"]
+__all__ = ["load", "plain", "save", "with_suffix", "write_images"]
 
 FORMAT = 1
 # What zipfile, zlib, numpy and json raise on bytes that are not what they should be.
@@ -49,9 +49,7 @@ ARRAYS = ("X", "labels", "soft_labels", "classes", "about", *(f"units_{name}" fo
 
 def save(condensed: CondensedSet, path: str | Path) -> Path:
     """Write a set; see :meth:`CondensedSet.save`."""
-    path = Path(path)
-    if path.suffix != ".npz":
-        path = path.with_name(path.name + ".npz")
+    path = with_suffix(path)
     about = {
         "format": FORMAT,
         "made by": "m3d_sklearn.CondensedSet",
@@ -84,6 +82,12 @@ def save(condensed: CondensedSet, path: str | Path) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def with_suffix(path: str | Path) -> Path:
+    """The name that a set is written under: with ``.npz``, where it is missing."""
+    path = Path(path)
+    return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
 
 
 def load(cls: type[CondensedSet], path: str | Path) -> CondensedSet:

@@ -173,6 +173,15 @@ class DatasetSource:
             return None
         return np.asarray(listed.cpu() if hasattr(listed, "cpu") else listed)
 
+    def labels(self) -> np.ndarray:
+        """The labels that the data set lists, or those of its items, by a pass over them."""
+        listed = self.targets()
+        if listed is not None:
+            return listed
+        for _ in row_blocks(self):
+            pass
+        return self.seen_labels()
+
     def seen_labels(self) -> np.ndarray:
         """The labels of the items, all of which have been read."""
         if any(label is None for label in self._seen):

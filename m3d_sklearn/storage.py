@@ -49,6 +49,7 @@ ARRAYS = ("X", "labels", "soft_labels", "classes", "about", *(f"units_{name}" fo
 
 def save(condensed: CondensedSet, path: str | Path) -> Path:
     """Write a set; see :meth:`CondensedSet.save`."""
+    _check_described(condensed)
     path = with_suffix(path)
     about = {
         "format": FORMAT,
@@ -118,7 +119,7 @@ def load(cls: type[CondensedSet], path: str | Path) -> CondensedSet:
 def _assemble(
     cls: type[CondensedSet], arrays: dict[str, np.ndarray], about: dict[str, Any]
 ) -> CondensedSet:
-    layout = Layout(**{name: _tuples(value) for name, value in about["layout"].items()})
+    layout = _read_layout(about["layout"])
     units = {name: arrays[f"units_{name}"] for name in UNITS}
     _check_layout(layout, units, about["factor"])
     classes = arrays["classes"]
@@ -223,6 +224,25 @@ def _plain_labels(classes: np.ndarray) -> np.ndarray:
     return classes.astype(str)
 
 
+def _check_described(condensed: CondensedSet) -> None:
+    """Refuse names and categories that would be read as something else."""
+    wanted = "that are numbers, strings or tuples of them can be saved; got"
+    layout, target = condensed.layout, condensed.target
+    about = [plain(asdict(layout)), _describe_target(target)]
+    about_layout, about_target = json.loads(json.dumps(about))
+    if _read_layout(about_layout) != layout:
+        raise ValueError(f"only columns with names {wanted} {list(layout.columns)!r}.")
+    found = _read_target(about_target)
+    if found.name != target.name:
+        raise ValueError(f"only names of y {wanted} {target.name!r}.")
+    if found.pandas_dtype != target.pandas_dtype:
+        raise ValueError(f"only categories of y {wanted} {target.pandas_dtype!r}.")
+
+
+def _read_layout(about: dict[str, Any]) -> Layout:
+    return Layout(**{name: _tuples(value) for name, value in about.items()})
+
+
 def _describe_target(target: Target) -> dict[str, Any]:
     dtype = target.pandas_dtype
     about: dict[str, Any] = {
@@ -243,4 +263,4 @@ def _read_target(about: dict[str, Any]) -> Target:
     dtype = pd.api.types.pandas_dtype(about["dtype"])
     if "categories" in about:
         dtype = pd.CategoricalDtype(about["categories"], about["ordered"])
-    return Target(name=about["name"], pandas_dtype=dtype)
+    return Target(name=_tuples(about["name"]), pandas_dtype=dtype)

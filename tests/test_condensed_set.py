@@ -105,8 +105,8 @@ def test_remembers_how_it_was_made():
 def test_without_mosaics_the_rows_to_train_on_are_those_stored():
     condensed = Random(ipc=2).fit(*images()).condensed_
     X, y = condensed.decode()
-    assert X is condensed.X
-    assert y is condensed.y
+    np.testing.assert_array_equal(X, condensed.X)
+    np.testing.assert_array_equal(y, condensed.y)
 
 
 def test_the_cells_of_a_mosaic_become_rows_in_reading_order():
@@ -275,3 +275,26 @@ def test_images_of_two_channels_cannot_be_exported(tmp_path):
     condensed = Random(ipc=1).fit(*images(20, (8, 8, 2))).condensed_
     with pytest.raises(ValueError, match="1, 3 or 4 channels; got 2"):
         condensed.export_images(tmp_path)
+
+
+@pytest.mark.parametrize("classes", [[2, 0, 1], [0, 1, 1], list("ba")])
+def test_classes_stand_in_rising_order(classes):
+    condensed = Herding(ipc=2).fit(*load_iris(return_X_y=True)).condensed_
+    with pytest.raises(ValueError, match="classes must be in rising order, each once; got"):
+        replace(condensed, classes=np.array(classes))
+    names = np.array(classes, object)
+    with pytest.raises(ValueError, match="classes must be in rising order"):
+        replace(condensed, classes=names)
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_decoded_rows_are_the_callers_own(frame):
+    X, y = load_iris(return_X_y=True)
+    given = (pd.DataFrame(X, columns=list("abcd")), pd.Series(y)) if frame else (X, y)
+    condenser = Herding(ipc=2).fit(*given)
+    before = condenser.transform(given[0])
+    X_c, y_c = condenser.transform()
+    X_c -= X_c.mean(0)
+    y_c[:] = 0
+    assert np.array_equal(condenser.transform(given[0]), before)
+    assert condenser.condensed_.ipc == {0: 2, 1: 2, 2: 2}

@@ -266,8 +266,17 @@ def adopt_attributes(estimator: Any, inner: Any) -> None:
 
 
 def takes_images(estimator: Any) -> bool:
-    """Whether a classifier takes arrays of more than two axes."""
-    return get_tags(estimator).input_tags.three_d_array
+    """Whether a classifier takes arrays of more than two axes, or hands them on to one that does.
+
+    Tags of searches and pipelines do not say: the estimator inside, or all steps, do.
+    """
+    if get_tags(estimator).input_tags.three_d_array:
+        return True
+    if hasattr(estimator, "steps"):
+        steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+        return all(takes_images(step) or get_tags(step).no_validation for step in steps)
+    inner = getattr(estimator, "estimator", None)
+    return hasattr(inner, "fit") and takes_images(inner)
 
 
 @contextmanager

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from common import CONDENSERS, ESTIMATORS, colour, digits, iris, name_of, result, small
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import DataConversionWarning
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from m3d_sklearn import (
     CondensedClassifier,
@@ -414,3 +420,38 @@ def test_images_are_flattened_for_a_classifier_of_tables():
     here = small(CondensedClassifier).fit(X, y)
     there = small(CondensedClassifier, condenser__image_shape=(8, 6, 3)).fit(X.reshape(24, -1), y)
     assert np.array_equal(here.predict_proba(X), there.predict_proba(X.reshape(24, -1)))
+
+
+NETWORK = {"network": "mlp", "max_iter": 2, "random_state": 0}
+
+
+@pytest.mark.parametrize(
+    ("make", "taken"),
+    [
+        (lambda network: GridSearchCV(network, {"max_iter": [1, 2]}, cv=2), (8, 8)),
+        (lambda network: CalibratedClassifierCV(network, cv=2), (8, 8)),
+        (lambda network: FixedThresholdClassifier(network), (8, 8)),
+        (lambda network: make_pipeline("passthrough", network), (8, 8)),
+        (lambda network: make_pipeline(FunctionTransformer(), network), (8, 8)),
+        (lambda network: GridSearchCV(make_pipeline(network), {}, cv=2), (8, 8)),
+        (lambda network: make_pipeline(StandardScaler(), network), (64,)),
+        (lambda network: GridSearchCV(GaussianNB(), {}, cv=2), (64,)),
+    ],
+    ids=["search", "calibration", "threshold", "pipeline", "function", "both", "scaler", "bayes"],
+)
+def test_images_go_through_to_the_classifier_that_takes_them(make, taken):
+    X, y = digits()
+    y = y > 0
+    inner = make(small(NetworkClassifier, **NETWORK))
+    classifier = CondensedClassifier(Random(6, random_state=0), inner)
+    seen = []
+    fit = type(inner).fit
+
+    def watched(self, X, *args, **kwargs):
+        seen.append(X.shape[1:])
+        return fit(self, X, *args, **kwargs)
+
+    with mock.patch.object(type(inner), "fit", watched):
+        classifier.fit(X, y)
+    assert seen == [taken]
+    assert classifier.predict(X).shape == y.shape

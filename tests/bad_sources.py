@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from common import digits, iris
 from sources import Indexed, Items
-from torch.utils.data import IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 __all__ = ["BAD", "DIGITS", "HELD_OUT", "IMAGES", "changed"]
 
@@ -119,7 +119,18 @@ BAD: dict[str, tuple[Any, Any, str]] = {
     ),
     "an item of text": (Items(at(41, "image.png")), DIGITS, r"X\[41\] \(\) <U9"),
     "an item that is nothing": (Items(at(41, None)), DIGITS, r"X\[41\] \(\) object"),
-    "items of text": (Items(["a"] * 60), DIGITS, r"X|array"),
+    "items of text": (Items(["a"] * 60), DIGITS, r"X\[0\] must be an image.*got str"),
+    "items in dicts": (
+        Items([{"image": row, "label": 0} for row in IMAGES]),
+        DIGITS,
+        r"X\[0\] must be an image, tensor or array, alone or in a tuple .*; got dict",
+    ),
+    "items that are numbers": (Items([1.0] * 60), DIGITS, r"X\[0\] must be an image.*got float"),
+    "a loader": (
+        DataLoader(Items(IMAGES, DIGITS)),
+        None,
+        r"got a DataLoader: give its data set, loader.dataset",
+    ),
     "items of three parts": (
         TensorDataset(*map(torch.from_numpy, (IMAGES, DIGITS, DIGITS))),
         None,

@@ -189,6 +189,9 @@ class CondensedSet:
     def export_images(self, folder: str | Path, *, decoded: bool = False) -> list[Path]:
         """Write one PNG per image, ``folder/class/number.png``, the range of X as black to white.
 
+        Images that lie there under other names stay, with a UserWarning: who loads the folder
+        gets them too.
+
         Raises
         ------
         ValueError

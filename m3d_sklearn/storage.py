@@ -8,6 +8,7 @@ import os
 import re
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
 from dataclasses import asdict
@@ -188,6 +189,14 @@ def write_images(folder: str | Path, images: np.ndarray, names: list[str]) -> li
         paths.append(folders[name] / f"{seen[name]:04d}.png")
         Image.fromarray(image).save(paths[-1])
         seen[name] += 1
+    kinds = Image.registered_extensions()
+    found = {path for path in Path(folder).glob("*/*") if path.suffix.lower() in kinds}
+    if n_others := len(found.difference(paths)):
+        warnings.warn(
+            f"{folder} holds {n_others} other image{'s' if n_others > 1 else ''}, which stay: who "
+            "loads the folder gets them too.",
+            stacklevel=3,
+        )
     return paths
 
 

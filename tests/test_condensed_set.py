@@ -245,6 +245,18 @@ def test_exported_images_stretch_the_range_of_X_from_black_to_white(tmp_path):
     assert (shown.min(), shown.max()) == (0, 255)
 
 
+def test_other_images_in_the_folder_are_told_of(tmp_path, recwarn):
+    X, y = images()
+    more, fewer = (Random(ipc=ipc, random_state=0).fit(X, y).condensed_ for ipc in (3, 2))
+    for _ in range(2):
+        more.export_images(tmp_path)
+    (tmp_path / "0" / "notes.txt").write_text("mine")
+    assert len(recwarn) == 0
+    with pytest.warns(UserWarning, match="holds 2 other images, which stay: who loads the folder"):
+        fewer.export_images(tmp_path)
+    assert len(list(tmp_path.glob("*/*.png"))) == 6
+
+
 def test_mosaics_are_exported_as_they_are_or_cell_by_cell(tmp_path):
     condensed = chessboard()
     whole = condensed.export_images(tmp_path / "whole")
@@ -294,7 +306,7 @@ def test_decoded_rows_are_the_callers_own(frame):
     condenser = Herding(ipc=2).fit(*given)
     before = condenser.transform(given[0])
     X_c, y_c = condenser.transform()
-    X_c -= X_c.mean(0)
+    X_c -= X_c.mean(axis=0)
     y_c[:] = 0
     assert np.array_equal(condenser.transform(given[0]), before)
     assert condenser.condensed_.ipc == {0: 2, 1: 2, 2: 2}

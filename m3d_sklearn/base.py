@@ -6,6 +6,7 @@ A method writes ``_condense`` alone: from a checked :class:`Task` to a :class:`R
 from __future__ import annotations
 
 import functools
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -177,7 +178,16 @@ class BaseCondenser(
         raise NotImplementedError  # pragma: no cover - a method writes this
 
     def _stored_rows(self, ipc: np.ndarray, data: TrainingData) -> np.ndarray:
-        """Stored rows of each class; selectors take fewer where a class is small."""
+        """Stored rows of each class, with a UserWarning where they are no fewer than X's.
+
+        Selectors take fewer where a class is small.
+        """
+        stored, given = int(ipc.sum()), len(data.rows)
+        if stored >= given:
+            warnings.warn(
+                f"the condensed set has {stored} rows and X {given}; a smaller ipc condenses it.",
+                stacklevel=4,
+            )
         return ipc
 
     def _params(self, task: Task) -> dict[str, Any]:

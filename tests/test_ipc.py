@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from common import CONDENSERS, digits, iris, name_of, small
 
-from m3d_sklearn import Herding, KCenter, M3DCondenser, Random
+from m3d_sklearn import DCCondenser, Herding, IDMCondenser, KCenter, M3DCondenser, Random
 
 every_condenser = pytest.mark.parametrize("cls", CONDENSERS, ids=name_of)
 every_selector = pytest.mark.parametrize("cls", [Random, Herding, KCenter], ids=name_of)
@@ -82,3 +82,14 @@ def test_one_row_a_class_is_enough():
     X, y = X[[0, 30, 60]], y[[0, 30, 60]]
     for cls in CONDENSERS:
         assert small(cls, ipc=1).fit(X, y).condensed_.X.shape == (3, 4)
+
+
+@pytest.mark.parametrize("cls", [M3DCondenser, DCCondenser, IDMCondenser], ids=name_of)
+@pytest.mark.parametrize(("ipc", "told"), [(24, False), (25, True), ({0: 1, 1: 1, 2: 90}, True)])
+def test_a_set_as_large_as_x_is_told_of(cls, ipc, told):
+    X, y = iris()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        small(cls, ipc=ipc, max_iter=0).fit(X, y)
+    words = [str(warning.message) for warning in found if warning.filename == __file__]
+    assert any("rows and X 75; a smaller ipc" in word for word in words) == told

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +18,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, va
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, validate_data
 
+from m3d_sklearn.labels import check_labels
 from m3d_sklearn.layout import Layout, Target, Units
 from m3d_sklearn.layout_choice import choose_layout
 from m3d_sklearn.row_source import ArraySource, DatasetSource, LazyRows, as_source, measure
@@ -45,7 +45,6 @@ __all__ = [
     "check_training_data",
     "fit_context",
     "input_attributes",
-    "resolve_ipc",
     "take_attributes",
     "validate_params",
 ]
@@ -110,6 +109,7 @@ def check_training_data(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target "
             "y is None."
         )
+    check_labels(y)
     columns = _columns(X)
     if rows is not None or _ndim(X) > 2:
         X = _check_images(probe, X, y, reset=True) if rows is None else source
@@ -119,8 +119,6 @@ def check_training_data(
             assert_all_finite(labels, input_name="y")
     else:
         X, labels = _check_table(probe, X, y, ensure_min_samples=1)
-    if labels.dtype.kind in "mM" and np.isnat(labels).any():
-        raise ValueError("Input y contains NaT.")
     check_classification_targets(labels)
     classes, labels = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
@@ -268,8 +266,17 @@ def adopt_attributes(estimator: Any, inner: Any) -> None:
 
 
 def takes_images(estimator: Any) -> bool:
-    """Whether a classifier takes arrays of more than two axes."""
-    return get_tags(estimator).input_tags.three_d_array
+    """Whether a classifier takes arrays of more than two axes, or hands them on to one that does.
+
+    Tags of searches and pipelines do not say: the estimator inside, or all steps, do.
+    """
+    if get_tags(estimator).input_tags.three_d_array:
+        return True
+    if hasattr(estimator, "steps"):
+        steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+        return all(takes_images(step) or get_tags(step).no_validation for step in steps)
+    inner = getattr(estimator, "estimator", None)
+    return hasattr(inner, "fit") and takes_images(inner)
 
 
 @contextmanager
@@ -307,53 +314,6 @@ def to_numpy(values: Any) -> Any:
             "tensors in X and y must be dense, of a dtype that numpy has, and hold values; got "
             f"{values.layout}, {values.dtype}, on {values.device}."
         ) from error
-
-
-def resolve_ipc(
-    ipc: int | Mapping[Any, int] | Callable[[np.ndarray], Mapping[Any, int]],
-    data: TrainingData,
-) -> np.ndarray:
-    """Stored rows of each class, in the order of ``data.classes``.
-
-    Raises
-    ------
-    ValueError
-        If a class is missing or unknown, or a count is not a whole number of 1 or more.
-    """
-    names = data.classes.tolist()
-    if callable(ipc):
-        ipc = ipc(data.classes[data.labels])
-        if not isinstance(ipc, Mapping):
-            raise ValueError(
-                "ipc as a callable must give a dict of class to count; it gave "
-                f"{type(ipc).__name__}."
-            )
-    if isinstance(ipc, Mapping):
-        if set(ipc) != set(names):
-            raise ValueError(
-                f"ipc as a dict must name every class, {names}, and no other; got {list(ipc)}."
-            )
-        counts = [ipc[name] for name in names]
-    else:
-        counts = [ipc] * len(names)
-    if not all(isinstance(c, Integral) and c >= 1 for c in counts):
-        raise ValueError(f"ipc must hold whole numbers of 1 or more; got {ipc!r}.")
-    return np.array(counts, dtype=np.int64)
-
-
-def clamp_ipc(ipc: np.ndarray, data: TrainingData, owner: str) -> np.ndarray:
-    """At most as many rows as a class has; a UserWarning says where that bites."""
-    sizes = np.bincount(data.labels)
-    short = ipc > sizes
-    if short.any():
-        names = data.classes[short].tolist()
-        warnings.warn(
-            f"{owner} was asked for more rows than the classes {names} have; it takes all of "
-            "theirs.",
-            UserWarning,
-            stacklevel=3,
-        )
-    return np.minimum(ipc, sizes)
 
 
 def _ndim(X: Any) -> int:

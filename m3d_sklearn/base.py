@@ -6,6 +6,7 @@ A method writes ``_condense`` alone: from a checked :class:`Task` to a :class:`R
 from __future__ import annotations
 
 import functools
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ from m3d_sklearn.core.host_rows import HostRows, StreamedPools
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.device_rows import held_or_read
+from m3d_sklearn.ipc import resolve_ipc
 from m3d_sklearn.layout import BLOCK, Units
 from m3d_sklearn.row_source import fingerprint_of
 from m3d_sklearn.storage import plain
@@ -151,7 +153,7 @@ class BaseCondenser(
         if others.size > 1:
             own = {"X and y": fingerprint_of(data.rows, data.labels), **self._shared_params()}
             _check_same(others.collect(own))
-        ipc = self._stored_rows(validation.resolve_ipc(self.ipc, data), data)
+        ipc = self._stored_rows(resolve_ipc(self.ipc, data), data)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         seed = others.agree(seed)
         task = Task(X, y, data, ipc, device, Stream(seed, device))
@@ -176,7 +178,16 @@ class BaseCondenser(
         raise NotImplementedError  # pragma: no cover - a method writes this
 
     def _stored_rows(self, ipc: np.ndarray, data: TrainingData) -> np.ndarray:
-        """Stored rows of each class; selectors take fewer where a class is small."""
+        """Stored rows of each class, with a UserWarning where they are no fewer than X's.
+
+        Selectors take fewer where a class is small.
+        """
+        stored, given = int(ipc.sum()), len(data.rows)
+        if stored >= given:
+            warnings.warn(
+                f"the condensed set has {stored} rows and X {given}; a smaller ipc condenses it.",
+                stacklevel=4,
+            )
         return ipc
 
     def _params(self, task: Task) -> dict[str, Any]:
@@ -249,6 +260,7 @@ class BaseCondenser(
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

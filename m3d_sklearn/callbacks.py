@@ -17,6 +17,8 @@ from m3d_sklearn.base import BaseCondenser
 from m3d_sklearn.classifier import NetworkClassifier
 from m3d_sklearn.core.devices import is_accelerator, resolve_device
 from m3d_sklearn.evaluation import evaluate
+from m3d_sklearn.held_out import check_held_out, class_places
+from m3d_sklearn.row_source import as_source
 
 __all__ = ["AccuracyCurve"]
 
@@ -33,7 +35,7 @@ class AccuracyCurve:
     Parameters
     ----------
     X_test, y_test : array-like
-        Held-out rows in the layout of X.
+        Held-out rows in the layout of X, as for :func:`evaluate`; checked when a fit begins.
     iterations : iterable of int
         Iterations after which to evaluate: 1 or more, in rising order. The start, 0, is
         before the first that a callback sees: fit with ``max_iter=0`` for it. Those beyond
@@ -147,16 +149,34 @@ class AccuracyCurve:
     def teardown(self, estimator: Any, context: Any) -> None:
         """Nothing to put away."""
 
-    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
-        """Start a new curve, or see whether the iteration that begins is a chosen one."""
+    def on_fit_task_begin(
+        self, estimator: Any, context: Any, *, X: Any = None, y: Any = None
+    ) -> None:
+        """Start a new curve, or see whether the iteration that begins is a chosen one.
+
+        Raises
+        ------
+        ValueError
+            If a fit begins that X_test and y_test do not fit: its first point would end it.
+        """
         if not isinstance(estimator, BaseCondenser):
             return  # a task of the estimator around the condenser
         if context.task_name == "iteration":
             self._due = context.task_id + 1 in self.iterations
         else:
+            if X is not None:
+                self._check_rows(X, y)
             self._due = False
             self._clock = _Clock(resolve_device(estimator.device))
             self.curve_: list[dict[str, Any]] = []
+
+    def _check_rows(self, X: Any, y: Any) -> None:
+        """Refuse held-out rows that :func:`evaluate` would refuse, as far as X and y tell."""
+        source = as_source(X)
+        shape = np.shape(validation.to_numpy(X)) if source is None else source.shape
+        _, labels = check_held_out(self.X_test, self.y_test, tuple(shape[1:]))
+        if y is not None:
+            class_places(labels, np.unique(np.asarray(validation.to_numpy(y))))
 
     @property
     def on_fit_task_end(self) -> Callable[..., None]:

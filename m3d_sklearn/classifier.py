@@ -188,7 +188,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             None takes a data set's own.
         soft_labels : array-like of shape (n, n_classes), default=None
             Distributions over the classes, in the order of `classes_`, to train on in the
-            place of y: ``fit(*condensed.decode(), soft_labels=condensed.soft_labels)``.
+            place of y, which still names the classes:
+            ``fit(*condensed.decode(), soft_labels=condensed.soft_labels)``.
 
         Returns
         -------

@@ -35,6 +35,7 @@ class CondensedSet:
         value range of the data they were made from. Never normalised.
     y : ndarray or Series of shape (sum(ipc),)
     classes : ndarray of shape (n_classes,)
+        Sorted.
     factor : int
         Small images along each side of a stored one.
     method : str
@@ -58,7 +59,8 @@ class CondensedSet:
     Raises
     ------
     ValueError
-        If `soft_labels` have another shape, a value below 0, or a row that does not sum to 1.
+        If `classes` are not in rising order, each once, or `soft_labels` have another shape,
+        a value below 0, or a row that does not sum to 1.
 
     Examples
     --------
@@ -87,6 +89,10 @@ class CondensedSet:
     soft_labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if not (self.classes[:-1] < self.classes[1:]).all():
+            raise ValueError(
+                f"classes must be in rising order, each once; got {self.classes.tolist()}."
+            )
         if self.soft_labels is not None:
             n_decoded = len(self) * self.factor**2
             checked = check_soft_labels(self.soft_labels, n_decoded, len(self.classes))
@@ -138,11 +144,11 @@ class CondensedSet:
         Returns
         -------
         X : ndarray or DataFrame of shape (sum(ipc)·factor², ...)
-            In the layout, dtype and range of the stored rows.
+            In the layout, dtype and range of the stored rows; the caller's own to change.
         y : ndarray or Series
         """
         if self.factor == 1:
-            return self.X, self.y
+            return self.X.copy(), self.y.copy()
         values = self.units.to_values(self._decoded_units().numpy())
         labels = np.repeat(self.labels, self.factor**2)
         return self.layout.from_rows(values), self.target.restore(self.classes[labels])
@@ -183,6 +189,9 @@ class CondensedSet:
     def export_images(self, folder: str | Path, *, decoded: bool = False) -> list[Path]:
         """Write one PNG per image, ``folder/class/number.png``, the range of X as black to white.
 
+        Images that lie there under other names stay, with a UserWarning: who loads the folder
+        gets them too.
+
         Raises
         ------
         ValueError
@@ -207,6 +216,12 @@ class CondensedSet:
         Returns
         -------
         Path
+
+        Raises
+        ------
+        ValueError
+            If labels, their categories, or names of columns or y are neither numbers nor
+            strings: they would come back as something else.
         """
         return storage.save(self, path)
 

@@ -24,8 +24,9 @@ from m3d_sklearn.core.networks import auto_network, build
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.training import predict_logits, train
 from m3d_sklearn.device_rows import device_rows
+from m3d_sklearn.held_out import held_out
 from m3d_sklearn.layout import Units, row_blocks
-from m3d_sklearn.row_source import LazyRows, as_source
+from m3d_sklearn.row_source import LazyRows
 
 __all__ = ["Evaluation", "as_condensed_set", "evaluate", "held_out"]
 
@@ -132,7 +133,8 @@ def evaluate(
         Rows are normalised by the statistics of the data the set was
         made from, for a bare pair by its own.
     X_test, y_test : array-like
-        Held-out rows in the layout of the set.
+        Held-out rows in the layout of the set. A data set of PyTorch may stand for X_test;
+        y_test=None takes its own labels.
     network : str or callable, default="auto"
         As for :class:`NetworkClassifier`.
     n_networks : int, default=5
@@ -142,7 +144,7 @@ def evaluate(
     max_iter : int or "auto", default="auto"
         Epochs of each training.
     max_steps : int, default=None
-        Batches of each training, in the place of epochs: sets of different size (mosaics
+        Batches of each training, in the place of `max_iter`: sets of different size (mosaics
         decode to factor² times the rows) then get the same amount of training.
     batch_size, augmentation, cutmix
         As for :class:`NetworkClassifier`.
@@ -178,6 +180,11 @@ def evaluate(
     """
     started = time.perf_counter()
     place = resolve_device(device)
+    if max_steps is not None and max_iter != "auto":
+        raise ValueError(
+            f"max_iter must be 'auto' where max_steps says how long to train; got {max_iter=} "
+            f"and {max_steps=}."
+        )
     if not isinstance(condensed, CondensedSet):
         condensed = as_condensed_set(condensed, image_shape, channel_axis)
     shape = condensed.layout.canonical_shape
@@ -253,6 +260,11 @@ def as_condensed_set(
     channel_axis: str | int | None = "auto",
 ) -> CondensedSet:
     """A bare pair (X, y) as a set with its own statistics."""
+    if hasattr(pair, "condensed_"):
+        raise TypeError(
+            f"condensed must be a CondensedSet or a pair (X, y); got a fitted "
+            f"{type(pair).__name__}: give its condensed_."
+        )
     try:
         X, y = pair
     except (TypeError, ValueError) as error:
@@ -269,47 +281,3 @@ def as_condensed_set(
         data.layout,
         data.units,
     )
-
-
-def held_out(
-    condensed: CondensedSet, X_test: Any, y_test: Any
-) -> tuple[np.ndarray | LazyRows, np.ndarray]:
-    """Test rows in canonical form, and their places in the classes (−1 for unknown ones)."""
-    columns = condensed.layout.columns
-    if columns is not None and tuple(getattr(X_test, "columns", columns)) != columns:
-        raise ValueError(
-            f"X_test must have the columns of the condensed set, {list(columns)}, in their order; "
-            f"got {list(X_test.columns)}."
-        )
-    source = as_source(X_test)
-    X = np.asarray(validation.to_numpy(X_test)) if source is None else source
-    y, n = np.asarray(validation.to_numpy(y_test)), X.shape[0] if X.shape else 0
-    if X.shape[1:] != condensed.layout.sample_shape:
-        raise ValueError(
-            f"X_test must have rows of shape {condensed.layout.sample_shape}, as the condensed "
-            f"set has; got X_test of shape {X.shape}."
-        )
-    if y.ndim == 0 or n != len(y) or n == 0:
-        raise ValueError(
-            f"X_test and y_test must have the same number of rows, 1 or more; got {n} "
-            f"and {len(y) if y.ndim else y_test!r}."
-        )
-    real = X.dtype.kind in "biuf"
-    if real and X.dtype.kind == "f":
-        real = all(np.isfinite(block).all() for block in row_blocks(X))
-    if not real:
-        raise ValueError(f"X_test must hold finite real numbers; got {X.dtype}.")
-    if y.shape not in ((n,), (n, 1)):
-        raise ValueError(f"y_test must hold a label per row, ({n},); got shape {y.shape}.")
-    y = y.reshape(-1)
-    places = np.full(len(y), -1)
-    for place, name in enumerate(condensed.classes):
-        places[y == name] = place
-    if (places < 0).all():
-        raise ValueError(
-            f"y_test must hold classes of the condensed set, {condensed.classes.tolist()}; got "
-            f"{y[:3].tolist()} and so on."
-        )
-    if source is not None:
-        return LazyRows(source, condensed.layout), places
-    return condensed.layout.to_rows(X), places

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from m3d_sklearn.layout import Fingerprint, Layout, Units, fingerprint, row_blocks
 from m3d_sklearn.moments import Moments
@@ -29,8 +29,12 @@ def as_source(X: Any) -> ArraySource | DatasetSource | None:
     ValueError
         If X is a data set without items, or whose first item is no row.
     TypeError
-        If X is a data set that has no item by number.
+        If X is a data set that has no item by number or whose items are none, or a DataLoader.
     """
+    if isinstance(X, DataLoader):
+        raise TypeError(
+            "X must be an array or a data set; got a DataLoader: give its data set, loader.dataset."
+        )
     if isinstance(X, Dataset):
         return DatasetSource(X)
     if _is_mapped(X) or _is_indexed(X):
@@ -158,6 +162,11 @@ class DatasetSource:
             row = np.asarray(item.detach().cpu() if hasattr(item, "detach") else item)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"X[{number}] must be an array of numbers; {_said(error)}") from error
+        if number == 0 and row.ndim == 0:
+            raise TypeError(
+                "X[0] must be an image, tensor or array, alone or in a tuple with its label; got "
+                f"{type(item).__name__}."
+            )
         got = row.shape, row.dtype
         if got != (self._expected or got):
             raise ValueError(
@@ -172,6 +181,15 @@ class DatasetSource:
         if listed is None:
             return None
         return np.asarray(listed.cpu() if hasattr(listed, "cpu") else listed)
+
+    def labels(self) -> np.ndarray:
+        """The labels that the data set lists, or those of its items, by a pass over them."""
+        listed = self.targets()
+        if listed is not None:
+            return listed
+        for _ in row_blocks(self):
+            pass
+        return self.seen_labels()
 
     def seen_labels(self) -> np.ndarray:
         """The labels of the items, all of which have been read."""

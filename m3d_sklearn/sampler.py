@@ -113,5 +113,6 @@ class CondensedSampler(MetaEstimatorMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.estimator_type = "sampler"
+        tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags

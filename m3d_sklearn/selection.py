@@ -12,7 +12,6 @@ import torch
 from sklearn.utils.validation import check_memory
 from torch import Tensor
 
-from m3d_sklearn import _validation as validation
 from m3d_sklearn._validation import HasMethods, Integral, Interval, StrOptions, TrainingData
 from m3d_sklearn.base import BaseCondenser, Result, Task
 from m3d_sklearn.classifier import make_recipe
@@ -21,6 +20,7 @@ from m3d_sklearn.core.devices import resolve_device
 from m3d_sklearn.core.networks import NETWORKS, auto_network, build
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.features import given_features, network_features, pixel_features
+from m3d_sklearn.ipc import clamp_ipc
 from m3d_sklearn.row_source import fingerprint_of
 
 __all__ = ["Herding", "KCenter", "Random"]
@@ -30,7 +30,7 @@ class _Selector(BaseCondenser):
     """Base of selectors: a method writes ``_select`` alone."""
 
     def _stored_rows(self, ipc: np.ndarray, data: TrainingData) -> np.ndarray:
-        return validation.clamp_ipc(ipc, data, type(self).__name__)
+        return clamp_ipc(ipc, data, type(self).__name__)
 
     def _condense(self, task: Task) -> Result:
         labels = task.data.labels

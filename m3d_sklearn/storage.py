@@ -8,6 +8,7 @@ import os
 import re
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
 from dataclasses import asdict
@@ -23,7 +24,7 @@ from m3d_sklearn.npz import read_arrays
 if TYPE_CHECKING:
     from m3d_sklearn.condensed_set import CondensedSet
 
-__all__ = ["load", "plain", "save", "write_images"]
+__all__ = ["load", "plain", "save", "with_suffix", "write_images"]
 
 FORMAT = 1
 # What zipfile, zlib, numpy and json raise on bytes that are not what they should be.
@@ -49,9 +50,8 @@ ARRAYS = ("X", "labels", "soft_labels", "classes", "about", *(f"units_{name}" fo
 
 def save(condensed: CondensedSet, path: str | Path) -> Path:
     """Write a set; see :meth:`CondensedSet.save`."""
-    path = Path(path)
-    if path.suffix != ".npz":
-        path = path.with_name(path.name + ".npz")
+    _check_described(condensed)
+    path = with_suffix(path)
     about = {
         "format": FORMAT,
         "made by": "m3d_sklearn.CondensedSet",
@@ -86,6 +86,12 @@ def save(condensed: CondensedSet, path: str | Path) -> Path:
     return path
 
 
+def with_suffix(path: str | Path) -> Path:
+    """The name that a set is written under: with ``.npz``, where it is missing."""
+    path = Path(path)
+    return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+
+
 def load(cls: type[CondensedSet], path: str | Path) -> CondensedSet:
     """Read a set; see :meth:`CondensedSet.load`."""
     if Path(path).is_file() and not zipfile.is_zipfile(path):
@@ -114,7 +120,7 @@ def load(cls: type[CondensedSet], path: str | Path) -> CondensedSet:
 def _assemble(
     cls: type[CondensedSet], arrays: dict[str, np.ndarray], about: dict[str, Any]
 ) -> CondensedSet:
-    layout = Layout(**{name: _tuples(value) for name, value in about["layout"].items()})
+    layout = _read_layout(about["layout"])
     units = {name: arrays[f"units_{name}"] for name in UNITS}
     _check_layout(layout, units, about["factor"])
     classes = arrays["classes"]
@@ -183,6 +189,14 @@ def write_images(folder: str | Path, images: np.ndarray, names: list[str]) -> li
         paths.append(folders[name] / f"{seen[name]:04d}.png")
         Image.fromarray(image).save(paths[-1])
         seen[name] += 1
+    kinds = Image.registered_extensions()
+    found = {path for path in Path(folder).glob("*/*") if path.suffix.lower() in kinds}
+    if n_others := len(found.difference(paths)):
+        warnings.warn(
+            f"{folder} holds {n_others} other image{'s' if n_others > 1 else ''}, which stay: who "
+            "loads the folder gets them too.",
+            stacklevel=3,
+        )
     return paths
 
 
@@ -219,6 +233,25 @@ def _plain_labels(classes: np.ndarray) -> np.ndarray:
     return classes.astype(str)
 
 
+def _check_described(condensed: CondensedSet) -> None:
+    """Refuse names and categories that would be read as something else."""
+    wanted = "that are numbers, strings or tuples of them can be saved; got"
+    layout, target = condensed.layout, condensed.target
+    about = [plain(asdict(layout)), _describe_target(target)]
+    about_layout, about_target = json.loads(json.dumps(about))
+    if _read_layout(about_layout) != layout:
+        raise ValueError(f"only columns with names {wanted} {list(layout.columns)!r}.")
+    found = _read_target(about_target)
+    if found.name != target.name:
+        raise ValueError(f"only names of y {wanted} {target.name!r}.")
+    if found.pandas_dtype != target.pandas_dtype:
+        raise ValueError(f"only categories of y {wanted} {target.pandas_dtype!r}.")
+
+
+def _read_layout(about: dict[str, Any]) -> Layout:
+    return Layout(**{name: _tuples(value) for name, value in about.items()})
+
+
 def _describe_target(target: Target) -> dict[str, Any]:
     dtype = target.pandas_dtype
     about: dict[str, Any] = {
@@ -239,4 +272,4 @@ def _read_target(about: dict[str, Any]) -> Target:
     dtype = pd.api.types.pandas_dtype(about["dtype"])
     if "categories" in about:
         dtype = pd.CategoricalDtype(about["categories"], about["ordered"])
-    return Target(name=about["name"], pandas_dtype=dtype)
+    return Target(name=_tuples(about["name"]), pandas_dtype=dtype)

@@ -49,6 +49,16 @@ def lists() -> np.ndarray:
     return found
 
 
+MIXED = np.array([1, "a", 2.5] * 25, object)
+
+
+def with_hole(value: Any, n: int = 75) -> np.ndarray:
+    """Strings, and another value in row 2."""
+    found = np.array(["a", "b", "c"] * (n // 3), object)
+    found[2] = value
+    return found
+
+
 DATA: dict[str, tuple[Any, Any, str]] = {
     "NaN in a table": (holed(TABLE, np.nan), LABELS, r"X contains NaN"),
     "NaN in images": (holed(IMAGES, np.nan), DIGITS, r"X contains NaN"),
@@ -63,8 +73,16 @@ DATA: dict[str, tuple[Any, Any, str]] = {
     "continuous y": (TABLE, TABLE[:, 0], r"Unknown label type: continuous"),
     "continuous y of images": (IMAGES, IMAGES[:, 4, 4] / 7, r"Unknown label type: continuous"),
     "y of two columns": (TABLE, TABLE[:, :2], r"y should be a 1d array.*\(75, 2\)"),
-    "NaN in y": (TABLE, np.where(LABELS, LABELS, np.nan), r"y contains NaN"),
-    "NaN in y of images": (IMAGES, np.where(DIGITS, DIGITS, np.nan), r"y contains NaN"),
+    "NaN in y": (
+        TABLE,
+        np.where(LABELS, LABELS, np.nan),
+        r"y must hold .*got nan in row 0",
+    ),
+    "NaN in y of images": (
+        IMAGES,
+        np.where(DIGITS, DIGITS, np.nan),
+        r"without missing ones; got nan",
+    ),
     "no y": (TABLE, None, r"requires y to be passed, but the target y is None"),
     "no y for images": (IMAGES, None, r"requires y to be passed, but the target y is None"),
     "sparse": (scipy.sparse.csr_matrix(TABLE), LABELS, r"[Ss]parse .*X"),
@@ -116,9 +134,9 @@ DATA: dict[str, tuple[Any, Any, str]] = {
     "a complex tensor": (torch.from_numpy(TABLE) * 1j, LABELS, r"Complex data not supported"),
     "a tensor of one axis": (torch.from_numpy(TABLE[:, 0]), LABELS, r"Expected 2D array, got 1D"),
     "no labels at all": (TABLE, [], r"inconsistent numbers of samples: \[75, 0\]"),
-    "labels of nothing": (TABLE, np.array([None] * 75), r"Unknown label type: unknown"),
+    "labels of nothing": (TABLE, np.array([None] * 75), r"without missing ones; got None in row 0"),
     "ragged labels": (TABLE, [[1], [1, 2], [3]] * 25, r"inhomogeneous|1d array"),
-    "labels of three types": (TABLE, np.array([1, "a", 2.5] * 25, object), r"Unknown label type"),
+    "labels of three types": (TABLE, MIXED, r"of one kind, .*got 1 in row 0 and 'a' in row 1"),
     "several labels a row": (TABLE, (TABLE[:, :3] > 1).astype(int), r"1d array.*\(75, 3\)"),
     "one label for all": (TABLE, 3, r"y should be a 1d array.*\(\)"),
     "labels in a string": (TABLE, "abc", r"y should be a 1d array.*\(\)"),
@@ -128,10 +146,33 @@ DATA: dict[str, tuple[Any, Any, str]] = {
     "labels of infinity": (TABLE, np.where(LABELS, LABELS, np.inf), r"y contains infinity"),
     "complex labels": (TABLE, LABELS * 1j, r"Complex data not supported"),
     "sparse labels": (TABLE, scipy.sparse.csr_matrix(LABELS), r"[Ss]parse data was passed for y"),
-    "missing labels": (TABLE, pd.array([1, 2, None] * 25, "Int64"), r"y contains NaN"),
-    "labels that are no time": (TABLE, np.array(["2020", "NaT"] * 38, "M8[Y]")[1:], r"y .* NaT"),
+    "missing labels": (TABLE, pd.array([1, 2, None] * 25, "Int64"), r"; got <NA> in row 2"),
+    "labels that are no time": (TABLE, np.array(["2020", "NaT"] * 38, "M8[Y]")[1:], r"got NaT in"),
     "a frame of labels": (TABLE, pd.DataFrame({"a": LABELS, "b": LABELS}), r"1d array.*\(75, 2\)"),
     "a tensor of labels of two axes": (TABLE, torch.zeros(75, 2), r"1d array.*\(75, 2\)"),
+    "missing strings": (TABLE, with_hole(None), r"y must hold .*got None in row 2"),
+    "missing strings of images": (
+        IMAGES,
+        with_hole(None, 60),
+        r"y must hold .*; got None in row 2",
+    ),
+    "NaN among strings": (TABLE, with_hole(np.nan), r"y must hold .*got nan in row 2"),
+    "NaN in a list": (TABLE, with_hole(np.nan).tolist(), r"y must hold .*got nan in row 2"),
+    "a number in a list": (TABLE, with_hole(3).tolist(), r"; got 'a' in row 0 and 3 in row 2"),
+    "missing in a series": (
+        TABLE,
+        pd.Series(with_hole(None)),
+        r"got (None|nan) in row 2",
+    ),
+    "NaN in a series": (TABLE, pd.Series(with_hole(np.nan)), r"y must hold .*got nan in row 2"),
+    "NA in a series": (TABLE, pd.Series(with_hole(None), dtype="string"), r"got <NA> in row 2"),
+    "NA in categories": (
+        TABLE,
+        pd.Categorical(with_hole(None)),
+        r"y must hold .*; got nan in row 2",
+    ),
+    "NaT in a series": (TABLE, pd.Series([DAY, pd.NaT, DAY] * 25), r"y must .*; got NaT in row 1"),
+    "a number among strings": (TABLE, with_hole(3), r"; got 'a' in row 0 and 3 in row 2"),
     "labels in lists": (TABLE, lists(), r"legacy multi-label|Unknown label|1d array"),
 }
 

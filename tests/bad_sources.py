@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from common import digits, iris
 from sources import Indexed, Items
-from torch.utils.data import IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 __all__ = ["BAD", "DIGITS", "HELD_OUT", "IMAGES", "changed"]
 
@@ -89,7 +89,7 @@ BAD: dict[str, tuple[Any, Any, str]] = {
     "one class": (Indexed(TABLE), np.ones(75), r"y must have at least 2 classes; got 1 class"),
     "one sample": (Indexed(TABLE[:1]), LABELS[:1], r"1 sample"),
     "continuous labels": (Indexed(TABLE), TABLE[:, 0], r"Unknown label type: continuous"),
-    "NaN in labels": (Indexed(TABLE), np.where(LABELS, LABELS, np.nan), r"y contains NaN"),
+    "NaN in labels": (Indexed(TABLE), np.where(LABELS, LABELS, np.nan), r"y must hold .*got nan"),
     "labels of two columns": (Indexed(TABLE), TABLE[:, :2], r"y should be a 1d array"),
     "a file that breaks off": (Breaking(IMAGES), DIGITS, r"X could not be read: OSError: unexp"),
     "another dtype than said": (Growing(IMAGES), DIGITS, r"X must give rows of .* float64.*32"),
@@ -119,7 +119,18 @@ BAD: dict[str, tuple[Any, Any, str]] = {
     ),
     "an item of text": (Items(at(41, "image.png")), DIGITS, r"X\[41\] \(\) <U9"),
     "an item that is nothing": (Items(at(41, None)), DIGITS, r"X\[41\] \(\) object"),
-    "items of text": (Items(["a"] * 60), DIGITS, r"X|array"),
+    "items of text": (Items(["a"] * 60), DIGITS, r"X\[0\] must be an image.*got str"),
+    "items in dicts": (
+        Items([{"image": row, "label": 0} for row in IMAGES]),
+        DIGITS,
+        r"X\[0\] must be an image, tensor or array, alone or in a tuple .*; got dict",
+    ),
+    "items that are numbers": (Items([1.0] * 60), DIGITS, r"X\[0\] must be an image.*got float"),
+    "a loader": (
+        DataLoader(Items(IMAGES, DIGITS)),
+        None,
+        r"got a DataLoader: give its data set, loader.dataset",
+    ),
     "items of three parts": (
         TensorDataset(*map(torch.from_numpy, (IMAGES, DIGITS, DIGITS))),
         None,

@@ -22,7 +22,12 @@ LEAVES = {
     "m3d_sklearn.plotting": set(),
     "m3d_sklearn.benchmark": {"m3d_sklearn.datasets"},
     "m3d_sklearn.report": {"m3d_sklearn.benchmark", "m3d_sklearn.plotting"},
-    "m3d_sklearn.cli": {"m3d_sklearn.benchmark", "m3d_sklearn.datasets", "m3d_sklearn.report"},
+    "m3d_sklearn.cli": {
+        "m3d_sklearn.benchmark",
+        "m3d_sklearn.datasets",
+        "m3d_sklearn.plotting",
+        "m3d_sklearn.report",
+    },
 }
 
 

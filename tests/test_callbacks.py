@@ -4,11 +4,13 @@ import time
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from common import digits, iris
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sources import Items
 
 from m3d_sklearn import CondensedClassifier, M3DCondenser, callbacks, evaluate
 from m3d_sklearn.callbacks import AccuracyCurve
@@ -283,6 +285,45 @@ def test_parameters_of_evaluate_are_checked_before_the_first_iteration(setting):
         pytest.raises(ValueError, match=f"{next(iter(setting))}.* must be"),
     ):
         fitted.fit(X, y)
+
+
+TABLE, LABELS = iris()
+BAD_ROWS = {
+    "columns": (TABLE[:, :3], LABELS, r"X_test must have rows of shape \(4,\)"),
+    "lengths": (TABLE, LABELS[:-1], "X_test and y_test must have the same number"),
+    "NaN": (np.where(TABLE > 5, np.nan, TABLE), LABELS, "X_test .* got NaN or infinity"),
+    "labels of two columns": (TABLE, TABLE[:, :2], "y_test must hold a label per row"),
+    "other labels": (TABLE, LABELS.astype(str), "y_test must hold classes"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_ROWS)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_held_out_rows_are_checked_before_the_first_iteration(bad, wrapped):
+    X_test, y_test, words = BAD_ROWS[bad]
+    fitted = condenser()
+    if wrapped:
+        fitted = CondensedClassifier(fitted, LogisticRegression())
+    fitted.set_callbacks(AccuracyCurve(X_test, y_test, [12], **QUICK))
+    with (
+        mock.patch("m3d_sklearn.core.draws.draw_step", side_effect=AssertionError("too late")),
+        pytest.raises(ValueError, match=words),
+    ):
+        fitted.fit(TABLE, LABELS)
+
+
+@pytest.mark.parametrize("kind", ["list", "tensor", "frame", "data set"])
+def test_data_of_every_kind_are_checked(kind):
+    X, y = iris()
+    given = {
+        "list": (X.tolist(), y.tolist()),
+        "tensor": (torch.from_numpy(X), torch.from_numpy(y)),
+        "frame": (pd.DataFrame(X, columns=list("abcd")), pd.Series(y, dtype="category")),
+        "data set": (Items(X, y), None),
+    }[kind]
+    curve = AccuracyCurve(*given, [2], **QUICK)
+    condenser(max_iter=2).set_callbacks(curve).fit(*given)
+    assert taken(curve) == [2]
 
 
 def test_an_error_of_evaluate_ends_the_fit_and_the_next_one_is_whole():

@@ -105,8 +105,8 @@ def test_remembers_how_it_was_made():
 def test_without_mosaics_the_rows_to_train_on_are_those_stored():
     condensed = Random(ipc=2).fit(*images()).condensed_
     X, y = condensed.decode()
-    assert X is condensed.X
-    assert y is condensed.y
+    np.testing.assert_array_equal(X, condensed.X)
+    np.testing.assert_array_equal(y, condensed.y)
 
 
 def test_the_cells_of_a_mosaic_become_rows_in_reading_order():
@@ -245,6 +245,18 @@ def test_exported_images_stretch_the_range_of_X_from_black_to_white(tmp_path):
     assert (shown.min(), shown.max()) == (0, 255)
 
 
+def test_other_images_in_the_folder_are_told_of(tmp_path, recwarn):
+    X, y = images()
+    more, fewer = (Random(ipc=ipc, random_state=0).fit(X, y).condensed_ for ipc in (3, 2))
+    for _ in range(2):
+        more.export_images(tmp_path)
+    (tmp_path / "0" / "notes.txt").write_text("mine")
+    assert len(recwarn) == 0
+    with pytest.warns(UserWarning, match="holds 2 other images, which stay: who loads the folder"):
+        fewer.export_images(tmp_path)
+    assert len(list(tmp_path.glob("*/*.png"))) == 6
+
+
 def test_mosaics_are_exported_as_they_are_or_cell_by_cell(tmp_path):
     condensed = chessboard()
     whole = condensed.export_images(tmp_path / "whole")
@@ -275,3 +287,26 @@ def test_images_of_two_channels_cannot_be_exported(tmp_path):
     condensed = Random(ipc=1).fit(*images(20, (8, 8, 2))).condensed_
     with pytest.raises(ValueError, match="1, 3 or 4 channels; got 2"):
         condensed.export_images(tmp_path)
+
+
+@pytest.mark.parametrize("classes", [[2, 0, 1], [0, 1, 1], list("ba")])
+def test_classes_stand_in_rising_order(classes):
+    condensed = Herding(ipc=2).fit(*load_iris(return_X_y=True)).condensed_
+    with pytest.raises(ValueError, match="classes must be in rising order, each once; got"):
+        replace(condensed, classes=np.array(classes))
+    names = np.array(classes, object)
+    with pytest.raises(ValueError, match="classes must be in rising order"):
+        replace(condensed, classes=names)
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_decoded_rows_are_the_callers_own(frame):
+    X, y = load_iris(return_X_y=True)
+    given = (pd.DataFrame(X, columns=list("abcd")), pd.Series(y)) if frame else (X, y)
+    condenser = Herding(ipc=2).fit(*given)
+    before = condenser.transform(given[0])
+    X_c, y_c = condenser.transform()
+    X_c -= X_c.mean(axis=0)
+    y_c[:] = 0
+    assert np.array_equal(condenser.transform(given[0]), before)
+    assert condenser.condensed_.ipc == {0: 2, 1: 2, 2: 2}

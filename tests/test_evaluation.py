@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from common import colour, digits, iris
+from sources import Items
 from torch import nn
 
 from m3d_sklearn import Herding, M3DCondenser, Random, evaluate
@@ -15,9 +16,9 @@ NARROW = partial(ConvNet, width=8)
 
 
 def quick(condensed, X, y, **settings):
-    return evaluate(
-        condensed, X, y, **({"n_networks": 2, "max_iter": 3, "random_state": 0} | settings)
-    )
+    length = {} if "max_steps" in settings else {"max_iter": 3}
+    known = {"n_networks": 2, "random_state": 0} | length
+    return evaluate(condensed, X, y, **(known | settings))
 
 
 def herded(ipc=4):
@@ -145,11 +146,17 @@ def test_steps_are_the_same_for_sets_of_every_size(ipc, steps):
     assert result.epochs == -(-steps // passes)
 
 
-def test_steps_decide_over_epochs():
+def test_steps_stand_in_the_place_of_epochs():
     condensed, X, _ = herded()
     y = np.zeros(len(X), int)
-    assert quick(condensed, X, y, network=Fickle, max_steps=5, max_iter=99).mean == 1
-    assert quick(condensed, X, y, network=Fickle, max_steps=6, max_iter=1).mean == 0
+    assert quick(condensed, X, y, network=Fickle, max_steps=5, max_iter="auto").mean == 1
+    assert quick(condensed, X, y, network=Fickle, max_steps=6).mean == 0
+
+
+def test_epochs_and_steps_at_once_are_refused():
+    condensed, X, y = herded(1)
+    with pytest.raises(ValueError, match=r"max_iter must be 'auto' .*; got max_iter=50 and max_st"):
+        quick(condensed, X, y, max_iter=50, max_steps=3)
 
 
 @pytest.mark.parametrize(("protocol", "steps"), [("m3d", 2), ("dc", 1)])
@@ -289,7 +296,7 @@ def test_test_rows_that_do_not_fit_are_refused():
         quick(condensed, X[:, :3], y)
     with pytest.raises(ValueError, match="same number of rows, 1 or more; got 75 and 74"):
         quick(condensed, X, y[:-1])
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ValueError, match=r"X_test must hold finite .*; got NaN or infinity"):
         quick(condensed, np.where(X > 5, np.nan, X), y)
 
 
@@ -307,6 +314,25 @@ def test_something_else_than_a_set_is_refused(condensed):
     X, y = iris()
     with pytest.raises(TypeError, match=r"CondensedSet or a pair \(X, y\)"):
         quick(condensed, X, y)
+
+
+def test_a_fitted_condenser_is_asked_for_its_set():
+    X, y = iris()
+    with pytest.raises(TypeError, match="got a fitted Random: give its condensed_"):
+        quick(Random(ipc=1).fit(X, y), X, y)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_data_set_brings_its_own_labels(listed):
+    X, y = digits()
+    condensed = Herding(ipc=4).fit(X, y).condensed_
+    items = Items(X, None if listed else y)
+    if listed:
+        items.targets = y.tolist()
+    found = quick(condensed, items, None, network="mlp")
+    assert np.array_equal(found.scores, quick(condensed, X, y, network="mlp").scores)
+    with pytest.raises(ValueError, match=r"X_test and y_test must have the same .*and None"):
+        quick(condensed, X, None)
 
 
 # Soft labels

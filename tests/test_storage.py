@@ -12,6 +12,7 @@ import torch
 from sklearn.datasets import load_iris
 
 from m3d_sklearn import CondensedSet, Herding, KCenter, M3DCondenser, NetworkClassifier, Random
+from m3d_sklearn.layout import Target
 from m3d_sklearn.storage import plain
 
 
@@ -124,6 +125,44 @@ def test_column_numbers_survive_as_numbers(tmp_path):
     X, y = load_iris(return_X_y=True)
     condensed = Herding(ipc=2).fit(pd.DataFrame(X, columns=[3, 1, 4, 15]), y).condensed_
     assert list(round_trip(condensed, tmp_path).X.columns) == [3, 1, 4, 15]
+
+
+@pytest.mark.parametrize("name", [("kind", "a"), ("a", 1), 3, 2.5, None])
+def test_the_name_of_a_series_survives(tmp_path, name):
+    X, numbers = load_iris(return_X_y=True)
+    condensed = Herding(ipc=2).fit(X, pd.Series(numbers, name=name)).condensed_
+    assert_same(CondensedSet.load(condensed.save(tmp_path / "set")), condensed)
+
+
+DAYS = pd.date_range("2020-01-01", periods=4)
+
+
+@pytest.mark.parametrize(
+    ("columns", "y", "words"),
+    [
+        (DAYS, None, "only columns with names that are numbers, strings .*; got .*2020"),
+        (["a", "b", ("c", DAYS[0]), "d"], None, "only columns with names"),
+        (None, {"name": DAYS[0]}, "only names of y .*; got Timestamp"),
+        (None, {"name": ("a", DAYS[0])}, "only names of y"),
+        (None, {"dtype": pd.CategoricalDtype(DAYS)}, "only categories of y .*2020"),
+        (None, {"dtype": pd.CategoricalDtype(pd.interval_range(0, 4))}, "only categories of y"),
+    ],
+)
+def test_what_would_come_back_as_something_else_is_refused(tmp_path, columns, y, words):
+    condensed = condensed_iris()
+    if columns is not None:
+        frame = pd.DataFrame(condensed.X)
+        frame.columns = pd.Index(columns, tupleize_cols=False)
+        layout = replace(condensed.layout, columns=tuple(frame.columns))
+        condensed = replace(condensed, X=frame, layout=layout)
+    if y is not None:
+        known = {"name": None, "pandas_dtype": np.dtype(int)}
+        given = {"dtype": "pandas_dtype"}
+        target = Target(**(known | {given.get(key, key): value for key, value in y.items()}))
+        condensed = replace(condensed, target=target)
+    with pytest.raises(ValueError, match=words):
+        condensed.save(tmp_path / "set")
+    assert not (tmp_path / "set.npz").exists()
 
 
 def test_columns_of_two_levels_survive(tmp_path):

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from common import CONDENSERS, ESTIMATORS, colour, digits, iris, name_of, result, small
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import DataConversionWarning
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from m3d_sklearn import (
     CondensedClassifier,
-    Herding,
-    KCenter,
     M3DCondenser,
     NetworkClassifier,
     Random,
     evaluate,
 )
 
-SELECTORS = [Random, Herding, KCenter]
 every_condenser = pytest.mark.parametrize("cls", CONDENSERS, ids=name_of)
-every_selector = pytest.mark.parametrize("cls", SELECTORS, ids=name_of)
 
 
 # Layouts
@@ -330,78 +330,6 @@ def test_lists_are_arrays(cls, make_data):
     assert np.array_equal(result(estimator, X.tolist()), result(small(cls).fit(X, y), X))
 
 
-# Rows of each class
-
-
-@pytest.mark.parametrize(
-    ("ipc", "expected"),
-    [
-        (2, {"a": 2, "b": 2, "c": 2}),
-        (np.int64(1), {"a": 1, "b": 1, "c": 1}),
-        ({"c": 3, "a": 1, "b": 2}, {"a": 1, "b": 2, "c": 3}),
-        (lambda y: {k: n // 10 for k, n in Counter(y.tolist()).items()}, {"a": 1, "b": 2, "c": 3}),
-    ],
-    ids=["int", "numpy", "dict", "callable"],
-)
-@every_condenser
-def test_ipc_is_resolved_class_by_class(cls, ipc, expected):
-    y = np.repeat(["c", "a", "b"], [30, 10, 20])
-    X, _ = digits()
-    condenser = small(cls, ipc=ipc).fit(X, y)
-    assert condenser.ipc_ == expected
-    assert condenser.params_["ipc"] == expected
-    assert condenser.condensed_.ipc == expected
-    assert condenser.condensed_.y.tolist() == sorted(Counter(expected).elements())
-    assert condenser.classes_.tolist() == ["a", "b", "c"]
-
-
-@every_selector
-def test_selected_rows_are_rows_of_x(cls):
-    X, y = digits()
-    selector = small(cls, ipc=3).fit(X, y)
-    assert np.array_equal(selector.condensed_.X, X[selector.sample_indices_])
-    assert np.array_equal(selector.condensed_.y, y[selector.sample_indices_])
-    assert len(set(selector.sample_indices_)) == 9
-
-
-def unbalanced() -> tuple[np.ndarray, np.ndarray]:
-    X, y = digits()
-    rows = np.flatnonzero((y != 1) | (np.cumsum(y == 1) <= 3))
-    return X[rows], y[rows]
-
-
-@every_selector
-def test_selectors_clamp_a_small_class_and_warn(cls):
-    X, y = unbalanced()
-    with pytest.warns(UserWarning, match=rf"{cls.__name__} .*\[1\]"):
-        selector = small(cls, ipc=5).fit(X, y)
-    assert selector.ipc_ == {0: 5, 1: 3, 2: 5}
-    assert selector.condensed_.y.tolist() == [0] * 5 + [1] * 3 + [2] * 5
-    assert set(selector.sample_indices_[5:8]) == set(np.flatnonzero(y == 1))
-
-
-@pytest.mark.parametrize("factor", [1, 2])
-def test_condenser_starts_a_small_class_with_repeats(factor):
-    X, y = unbalanced()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        start = small(M3DCondenser, ipc=5, factor=factor, max_iter=0, init="real").fit(X, y)
-        whole = small(M3DCondenser, ipc=5, factor=factor).fit(X, y)
-    assert whole.ipc_ == start.ipc_ == {0: 5, 1: 5, 2: 5}
-    assert whole.condensed_.X.shape == (15, 8, 8)
-    given = start.condensed_.X[5:10].reshape(5, -1).tolist()
-    assert sorted(map(tuple, {tuple(row) for row in given})) == sorted(
-        map(tuple, X[y == 1].reshape(3, -1).tolist())
-    )
-
-
-def test_one_row_a_class_is_enough():
-    X, y = iris()
-    X, y = X[[0, 30, 60]], y[[0, 30, 60]]
-    for cls in CONDENSERS:
-        assert small(cls, ipc=1).fit(X, y).condensed_.X.shape == (3, 4)
-
-
 # Scale
 
 SCALES = {
@@ -492,3 +420,38 @@ def test_images_are_flattened_for_a_classifier_of_tables():
     here = small(CondensedClassifier).fit(X, y)
     there = small(CondensedClassifier, condenser__image_shape=(8, 6, 3)).fit(X.reshape(24, -1), y)
     assert np.array_equal(here.predict_proba(X), there.predict_proba(X.reshape(24, -1)))
+
+
+NETWORK = {"network": "mlp", "max_iter": 2, "random_state": 0}
+
+
+@pytest.mark.parametrize(
+    ("make", "taken"),
+    [
+        (lambda network: GridSearchCV(network, {"max_iter": [1, 2]}, cv=2), (8, 8)),
+        (lambda network: CalibratedClassifierCV(network, cv=2), (8, 8)),
+        (lambda network: FixedThresholdClassifier(network), (8, 8)),
+        (lambda network: make_pipeline("passthrough", network), (8, 8)),
+        (lambda network: make_pipeline(FunctionTransformer(), network), (8, 8)),
+        (lambda network: GridSearchCV(make_pipeline(network), {}, cv=2), (8, 8)),
+        (lambda network: make_pipeline(StandardScaler(), network), (64,)),
+        (lambda network: GridSearchCV(GaussianNB(), {}, cv=2), (64,)),
+    ],
+    ids=["search", "calibration", "threshold", "pipeline", "function", "both", "scaler", "bayes"],
+)
+def test_images_go_through_to_the_classifier_that_takes_them(make, taken):
+    X, y = digits()
+    y = y > 0
+    inner = make(small(NetworkClassifier, **NETWORK))
+    classifier = CondensedClassifier(Random(6, random_state=0), inner)
+    seen = []
+    fit = type(inner).fit
+
+    def watched(self, X, *args, **kwargs):
+        seen.append(X.shape[1:])
+        return fit(self, X, *args, **kwargs)
+
+    with mock.patch.object(type(inner), "fit", watched):
+        classifier.fit(X, y)
+    assert seen == [taken]
+    assert classifier.predict(X).shape == y.shape

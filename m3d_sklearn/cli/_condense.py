@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from m3d_sklearn.benchmark.methods import METHODS
-from m3d_sklearn.cli._words import add_common, place, set_parameters, settings
+from m3d_sklearn.cli._words import add_common, check_place, place, set_parameters, settings
 from m3d_sklearn.datasets import load
+from m3d_sklearn.plotting._style import check_matplotlib
+from m3d_sklearn.storage import with_suffix
 
 EXAMPLES = """examples:
   python -m m3d_sklearn condense digits --ipc 10 --out digits.npz
   python -m m3d_sklearn condense photos/ --image-size 64 --method herding --out photos.npz
   python -m m3d_sklearn condense mnist --set max_iter=100 --set kernel=laplace --out mnist.npz
+  python -m m3d_sklearn condense mnist --set checkpoint=run.ckpt --out mnist.npz
+      (after an interruption the same line goes on where run.ckpt ends)
 """
 
 
@@ -60,19 +65,45 @@ def run(options: argparse.Namespace) -> int:
         chosen = {"verbose": 1} | chosen
     set_parameters(condenser, chosen, options.method)
     data = load(options.data, root=options.root, image_size=options.image_size)
-    for path in (options.out, options.sheet or options.out):
-        path.parent.mkdir(parents=True, exist_ok=True)  # where that fails, before the fit
+    out, sheet = _places(options)  # refused now, and not after the fit
     started = time.perf_counter()
     condensed = condenser.fit(data.X_train, data.y_train).condensed_
     seconds = time.perf_counter() - started
-    path = condensed.save(options.out)
-    sheet = options.sheet or path.with_suffix(".png")
-    _draw(condensed, data.class_names, sheet)
+    condensed.save(out)
+    if sheet is not None:
+        _draw(condensed, data.class_names, sheet)
     print(
         f"{len(data.X_train):,} rows of {data.name} condensed to {len(condensed)} in "
-        f"{seconds:.1f} s: {path} ({path.stat().st_size / 1e3:.0f} kB), {sheet}"
+        f"{seconds:.1f} s: {out} ({out.stat().st_size / 1e3:.0f} kB), "
+        f"{sheet or 'no picture, as matplotlib is not installed'}"
     )
     return 0
+
+
+def _places(options: argparse.Namespace) -> tuple[Path, Path | None]:
+    """Where the set and the sheet go: both can be written there. No sheet without matplotlib."""
+    out, sheet = with_suffix(options.out), None
+    if options.sheet is not None:
+        check_matplotlib("--sheet")
+        sheet = _with_format(options.sheet)
+    elif find_spec("matplotlib") is not None:
+        sheet = out.with_suffix(".png")
+    check_place("--out", out, given=options.out)
+    if sheet is not None:
+        check_place("--sheet", sheet, given=options.sheet)
+    return out, sheet
+
+
+def _with_format(path: Path) -> Path:
+    """The sheet's name, whose end is its format; PNG where it has none."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    known = sorted(f".{name}" for name in FigureCanvasAgg.get_supported_filetypes())
+    if not path.suffix:
+        return path.with_name(f"{path.name}.png")
+    if path.suffix.lower() not in known:
+        raise ValueError(f"--sheet must end in one of {', '.join(known)}; got {path}.")
+    return path
 
 
 def _draw(condensed: Any, class_names: tuple[str, ...], path: Path) -> None:
@@ -80,10 +111,19 @@ def _draw(condensed: Any, class_names: tuple[str, ...], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows, columns = len(condensed.classes), max(condensed.ipc.values())
-    figure = Figure(figsize=(min(14, 1.6 + 0.5 * columns), min(14, 0.6 + 0.5 * rows)))
+    rows = len(condensed.classes)
+    figure = Figure(figsize=_size(condensed))
     FigureCanvasAgg(figure)
     ax = condensed.plot(figure.subplots())
     if len(class_names) == rows:
         ax.set_yticks(ax.get_yticks(), class_names)
     figure.savefig(path, dpi=110, bbox_inches="tight")
+
+
+def _size(condensed: Any) -> tuple[float, float]:
+    """Inches: by the images of a sheet, by the cells of a table's heat map."""
+    if condensed.layout.is_image:
+        rows, columns = len(condensed.classes), max(condensed.ipc.values())
+        return min(14, 1.6 + 0.5 * columns), min(14, 0.6 + 0.5 * rows)
+    rows, columns = condensed.rows().shape
+    return min(14, 3 + 0.25 * columns), min(14, 1.5 + 0.2 * rows)

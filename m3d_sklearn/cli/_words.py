@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from m3d_sklearn.base import BaseCondenser
 __all__ = [
     "add_common",
     "add_training",
+    "check_place",
     "names",
     "numbers",
     "place",
@@ -57,6 +59,30 @@ def positive(text: str) -> int:
 def place(text: str | Path) -> Path:
     """A path; shells leave "~" to us in ``--out=~/results``, and so does a TOML file."""
     return Path(text).expanduser()
+
+
+def check_place(flag: str, path: Path, *, given: Path | None = None) -> None:
+    """Refuse a file that cannot be written; the folder that it lies in is made.
+
+    Parameters
+    ----------
+    flag : str
+        That asked for it, for the error.
+    path : Path
+    given : Path, optional
+        As it was asked for, before an ending was added.
+    """
+    folder = next((place for place in (path, given) if place and place.is_dir()), None)
+    if folder is not None:
+        raise ValueError(f"{flag} must be the name of a file to write; got the folder {folder}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{flag} must be in a folder that can be written; got {path} ({error.strerror})."
+        ) from error
 
 
 def settings(text: str) -> tuple[str, Any]:

@@ -11,9 +11,9 @@ import torch
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from m3d_sklearn import _validation as validation
 from m3d_sklearn._validation import Integral, Interval, TrainingData
 from m3d_sklearn.base import BaseCondenser, Result, Task
+from m3d_sklearn.ipc import clamp_ipc
 
 __all__ = ["KMeansCenters"]
 
@@ -125,7 +125,7 @@ class KMeansCenters(BaseCondenser):
             for c, count in enumerate(ipc)
         ]
         of_distinct = replace(data, labels=np.repeat(np.arange(len(ipc)), distinct))
-        return validation.clamp_ipc(ipc, of_distinct, type(self).__name__)
+        return clamp_ipc(ipc, of_distinct, type(self).__name__, "distinct rows")
 
     def _condense(self, task: Task) -> Result:
         with threadpool_limits(1):

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from m3d_sklearn.condensed_set import CondensedSet
+from m3d_sklearn.plotting._style import check_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from m3d_sklearn.condensed_set import CondensedSet
-
-__all__ = ["plot_condensed", "to_bytes"]
+__all__ = ["check_set", "plot_condensed", "to_bytes"]
 
 GAP = 1  # pixels between two images of a contact sheet
+
+
+def check_set(found: Any, name: str) -> None:
+    """Raise a TypeError that names the parameter, unless it is a CondensedSet."""
+    if not isinstance(found, CondensedSet):
+        hint = "; give its condensed_" if hasattr(found, "condensed_") else ""
+        raise TypeError(f"{name} must be a CondensedSet; got {type(found).__name__}{hint}.")
 
 
 def to_bytes(condensed: CondensedSet, decoded: bool = False) -> np.ndarray:
@@ -24,6 +32,7 @@ def to_bytes(condensed: CondensedSet, decoded: bool = False) -> np.ndarray:
     ValueError
         If the rows are no images, or have 2 or more than 4 channels.
     """
+    check_set(condensed, "condensed")
     layout, units = condensed.layout, condensed.units
     if not layout.is_image:
         raise ValueError(
@@ -56,8 +65,8 @@ def plot_condensed(
     -------
     Axes
     """
-    import matplotlib.pyplot as plt
-
+    check_matplotlib("plot_condensed")
+    check_set(condensed, "condensed")
     names = [str(name) for name in condensed.classes]
     labels = condensed.labels
     if decoded:
@@ -78,6 +87,8 @@ def plot_condensed(
             top, left = row * (height + GAP), column * (width + GAP)
             sheet[top : top + height, left : left + width] = image
     if ax is None:
+        import matplotlib.pyplot as plt
+
         sides = np.array(sheet.shape[1::-1])
         _, ax = plt.subplots(figsize=np.clip(sides / 40, 1.5, 12), layout="constrained")
     ax.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -92,16 +103,17 @@ def _plot_table(
     condensed: CondensedSet, ax: Axes | None, names: list[str], labels: np.ndarray
 ) -> Axes:
     """A row a condensed row, a column a column, in standard deviations from the mean."""
-    import matplotlib.pyplot as plt
-
     units = condensed.units.to_units(condensed.rows())
     if ax is None:
+        import matplotlib.pyplot as plt
+
         _, ax = plt.subplots(
             figsize=np.clip([2.5 + 0.25 * units.shape[1], 1.5 + 0.2 * len(units)], 3, 12),
             layout="constrained",
         )
     limit = max(1.0, float(np.abs(units).max()))
-    image = ax.imshow(units, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    look = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+    image = ax.imshow(units, aspect="auto", interpolation="nearest", **look)
     ax.figure.colorbar(image, ax=ax, label="deviation / std")
     middles = [np.flatnonzero(labels == place).mean() for place in range(len(names))]
     ax.set_yticks(middles, names)
@@ -110,4 +122,5 @@ def _plot_table(
         ax.set_xticks(range(len(columns)), [str(c) for c in columns], rotation=90)
     else:
         ax.set_xlabel("column")
+        ax.xaxis.get_major_locator().set_params(integer=True)
     return ax

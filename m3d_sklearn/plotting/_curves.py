@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m3d_sklearn.plotting._rows import as_rows, choose, distinct, mean_and_std, need_one, title_of
-from m3d_sklearn.plotting._style import ACCURACY, faint_grid, line_style, new_axes
+from m3d_sklearn.plotting._style import (
+    ACCURACY,
+    check_matplotlib,
+    faint_grid,
+    line_style,
+    new_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,6 +67,7 @@ def plot_steps(
     >>> plot_steps({"M3D": run}).get_xlabel()
     'training iterations'
     """
+    check_matplotlib("plot_steps")
     if against not in AXES:
         raise ValueError(f"against must be one of {list(AXES)}; got {against!r}.")
     if not curves:
@@ -144,6 +151,7 @@ def plot_ipc(
     >>> [label.get_text() for label in plot_ipc(rows).get_xticklabels()]
     ['1', '10']
     """
+    check_matplotlib("plot_ipc")
     rows = as_rows(rows, "method", "ipc")
     for column, value in (("dataset", dataset), ("model", model), ("protocol", protocol)):
         rows = choose(rows, column, value)

@@ -13,7 +13,16 @@ from m3d_sklearn._validation import to_numpy
 from m3d_sklearn.core.networks import NetworkSpec, auto_network, build, embed
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.device_rows import device_rows
-from m3d_sklearn.plotting._style import GREY, LINES, MARKERS, colour_of, faint_grid, new_axes
+from m3d_sklearn.plotting._condensed import check_set
+from m3d_sklearn.plotting._style import (
+    GREY,
+    LINES,
+    MARKERS,
+    check_matplotlib,
+    colour_of,
+    faint_grid,
+    new_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,6 +90,7 @@ def plot_embedding(
     >>> ax.get_title()
     'class 2'
     """
+    check_matplotlib("plot_embedding")
     X, y = np.asarray(to_numpy(X)), np.asarray(to_numpy(y)).reshape(-1)
     first = _checked(X, y, sets)
     label = first.classes[0] if label is None else label
@@ -113,8 +123,12 @@ def plot_embedding(
 
 def _checked(X: np.ndarray, y: np.ndarray, sets: Mapping[str, CondensedSet]) -> CondensedSet:
     """The first set, once all are seen to go with X and y."""
+    if not isinstance(sets, Mapping):
+        raise TypeError(f"sets must be a dict of label to CondensedSet; got {type(sets).__name__}.")
     if not sets:
         raise ValueError("sets must hold a condensed set or more, by label; got none.")
+    for name, condensed in sets.items():
+        check_set(condensed, f"sets[{name!r}]")
     if len(X) != len(y):
         raise ValueError(f"X and y must have as many rows; got {len(X)} and {len(y)}.")
     shapes = {name: condensed.layout.sample_shape for name, condensed in sets.items()}

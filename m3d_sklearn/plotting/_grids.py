@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m3d_sklearn.plotting._rows import as_rows, choose, distinct, mean_and_std, need_one, title_of
-from m3d_sklearn.plotting._style import ACCURACY, colour_of, faint_grid, new_axes
+from m3d_sklearn.plotting._style import (
+    ACCURACY,
+    check_matplotlib,
+    colour_of,
+    faint_grid,
+    new_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,6 +68,7 @@ def plot_transfer(
     >>> plot_transfer([row, row | {"model": "svm"}]).get_title()
     'digits, ipc 1'
     """
+    check_matplotlib("plot_transfer")
     rows = choose(as_rows(rows, "method", "model", "ipc"), "dataset", dataset)
     rows = choose(rows, "ipc", ipc, open_too=True)
     rows = choose(rows, "protocol", protocol, open_too=True)
@@ -134,6 +141,7 @@ def plot_ablation(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['rbf', 'linear']
     """
+    check_matplotlib("plot_ablation")
     rows = as_rows(rows, "method", "ipc", by)
     for column, value in (("dataset", dataset), ("model", model), ("protocol", protocol)):
         rows = choose(rows, column, value)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ACCURACY", "GREY", "colour_of", "faint_grid", "line_style", "new_axes"]
+__all__ = [
+    "ACCURACY",
+    "GREY",
+    "check_matplotlib",
+    "colour_of",
+    "faint_grid",
+    "line_style",
+    "new_axes",
+]
 
 ACCURACY = "accuracy (%)"
 GREY = "#999999"
@@ -16,6 +24,14 @@ GREY = "#999999"
 COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"
 MARKERS = "o", "s", "^", "D", "v", "P", "X", "*"
 LINES = "-", "--", "-.", ":"
+
+
+def check_matplotlib(user: str) -> None:
+    """Raise an ImportError that says who needs matplotlib and how to get it, where it is not."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"{user} needs matplotlib: pip install 'm3d-sklearn[plot]'") from error
 
 
 def new_axes(ax: Axes | None, width: float = 6.0, height: float = 4.0) -> Axes:

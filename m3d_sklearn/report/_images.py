@@ -64,7 +64,7 @@ class Gallery:
     left_out : int
         Stored images that found no room, or were more than 50 of their class.
     skipped : list of (name, reason)
-        Condensed sets without pictures.
+        Condensed sets of images without pictures, and those that could not be read.
     """
 
     albums: list[Album]
@@ -98,7 +98,7 @@ def gallery(records: Iterable[Record], read: Reader, *, room: int = MOST_BYTES) 
         if condensed is None:
             skipped.append((name, "its condensed set is not in the folder"))
         elif not condensed.layout.is_image:
-            skipped.append((name, "a table, no images"))
+            continue  # a table, of which nobody expects images
         elif condensed.layout.canonical_shape[0] not in (1, 3, 4):
             skipped.append((name, f"{condensed.layout.canonical_shape[0]} channels"))
         else:

@@ -1,4 +1,7 @@
+import os
 import re
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,23 +118,80 @@ def test_data_that_are_not_there_are_named(name, condense, tmp_path, capsys, mon
     assert found.count("\n") == 1
 
 
-@pytest.mark.parametrize("flag", ["--out", "--sheet"])
+@pytest.fixture
+def no_fit(monkeypatch):
+    """A fit may take hours: nothing that can be known before it is found after it."""
+
+    def began(*args):
+        raise AssertionError("the fit began")
+
+    monkeypatch.setattr(Herding, "_condense", began)
+
+
+@pytest.mark.parametrize(
+    ("flag", "place", "said"),
+    [
+        ("--out", "file/set.npz", "--out must be in a folder that can be written; got .*file"),
+        ("--sheet", "file/set.png", "--sheet must be in a folder that can be written; got .*file"),
+        ("--out", "folder", "--out must be the name of a file to write; got the folder .*folder"),
+        ("--out", "folder.npz", "--out must be the name of a file to write; got the folder"),
+        ("--sheet", "folder", "--sheet must be the name of a file to write; got the folder"),
+        ("--out", "closed/set.npz", "--out must be in a folder that can be written; got .*closed"),
+        ("--sheet", "y.txt", r"--sheet must end in one of .*\.png.*; got .*y.txt"),
+    ],
+)
 def test_a_place_that_cannot_be_written_is_named_before_any_work(
-    flag, condense, tmp_path, capsys, monkeypatch
+    flag, place, said, condense, tmp_path, capsys, no_fit
 ):
-    """A fit may take hours."""
-    fits, condense_ = [], Herding._condense
-
-    def seen(self, task):
-        fits.append(task)
-        return condense_(self, task)
-
-    monkeypatch.setattr(Herding, "_condense", seen)
     (tmp_path / "file").write_text("mine")
-    place = tmp_path / "file" / "set.png"
-    assert condense(saved(table(), tmp_path), "--method", "herding", flag, place) == 2
-    assert "file" in capsys.readouterr().err
-    assert fits == []
+    for folder in ("folder", "folder.npz", "closed"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "closed").chmod(0o555)
+    if "closed" in place and os.access(tmp_path / "closed", os.W_OK):
+        pytest.skip("every folder is open to this user")
+    more = ["--method", "herding", flag, tmp_path / place]
+    assert condense(saved(table(), tmp_path), *more) == 2
+    found = capsys.readouterr().err
+    assert re.search(said, found), found
+    assert found.count("\n") == 1
+
+
+def test_a_sheet_without_an_ending_is_a_png(condense, tmp_path, capsys):
+    more = ["--method", "random", "--sheet", tmp_path / "sheet"]
+    assert condense(saved(table(), tmp_path), *more) == 0
+    assert (tmp_path / "sheet.png").is_file()
+    assert "sheet.png" in capsys.readouterr().out
+
+
+@pytest.fixture
+def no_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+def test_without_matplotlib_the_set_is_written_alone(condense, tmp_path, capsys, no_matplotlib):
+    assert condense(saved(table(), tmp_path), "--method", "random") == 0
+    assert len(CondensedSet.load(tmp_path / "set.npz")) == 6
+    said = capsys.readouterr()
+    assert "no picture, as matplotlib is not installed" in said.out
+    assert (said.out.count("\n"), said.err) == (1, "")
+
+
+def test_without_matplotlib_a_sheet_is_refused(condense, tmp_path, capsys, no_matplotlib, no_fit):
+    more = ["--method", "herding", "--sheet", tmp_path / "sheet.png"]
+    assert condense(saved(table(), tmp_path), *more) == 2
+    assert "--sheet needs matplotlib: pip install 'm3d-sklearn[plot]'" in capsys.readouterr().err
+
+
+def test_the_picture_of_a_table_is_as_wide_as_its_columns(condense, tmp_path):
+    condense(saved(table(), tmp_path), "--method", "random", out="narrow")
+    data = table()
+    X_train, X_test = (np.repeat(X, 12, 1) for X in (data.X_train, data.X_test))
+    (tmp_path / "wide").mkdir()
+    wide = saved(replace(data, X_train=X_train, X_test=X_test), tmp_path / "wide")
+    condense(wide, "--method", "random", out="broad")
+    with Image.open(tmp_path / "narrow.png") as narrow, Image.open(tmp_path / "broad.png") as broad:
+        assert broad.width > 1.5 * narrow.width
+        assert abs(broad.height - narrow.height) < 0.5 * narrow.height
 
 
 def test_a_set_that_was_there_stays_whole_until_the_new_one_is(condense, tmp_path):

@@ -119,7 +119,9 @@ def test_as_many_centres_as_rows_are_the_rows():
 
 def test_a_small_class_gives_all_it_has_with_a_warning():
     X, y = np.arange(14.0).reshape(7, 2), np.array(list("abbbccc"))
-    with pytest.warns(UserWarning, match=r"KMeansCenters .* more rows than the classes \['a'\]"):
+    with pytest.warns(
+        UserWarning, match=r"KMeansCenters .* more distinct rows than the classes \['a'\]"
+    ):
         condenser = KMeansCenters(ipc=2, random_state=0).fit(X, y)
     assert condenser.ipc_ == condenser.condensed_.ipc == {"a": 1, "b": 2, "c": 2}
     np.testing.assert_allclose(condenser.condensed_.X[0], X[0], atol=1e-12)

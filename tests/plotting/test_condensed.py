@@ -1,9 +1,19 @@
+import sys
+
 import numpy as np
 import pytest
 from common import colour, digits, iris
 
 from m3d_sklearn import Herding, M3DCondenser, Random
-from m3d_sklearn.plotting import to_bytes
+from m3d_sklearn.plotting import (
+    plot_ablation,
+    plot_condensed,
+    plot_embedding,
+    plot_ipc,
+    plot_steps,
+    plot_transfer,
+    to_bytes,
+)
 
 plt = pytest.importorskip("matplotlib.pyplot")
 
@@ -162,3 +172,41 @@ def test_a_picture_can_be_saved(tmp_path):
         ax = Herding(ipc=2).fit(*data).condensed_.plot()
         ax.figure.savefig(tmp_path / "out.png")
         assert (tmp_path / "out.png").stat().st_size > 500
+
+
+def test_a_heat_map_has_sharp_cells_and_whole_columns():
+    X, y = np.random.default_rng(0).random((40, 60)), np.arange(40) % 2
+    ax = Random(ipc=3, random_state=0).fit(X, y).condensed_.plot()
+    assert ax.images[0].get_interpolation() == "nearest"
+    assert all(tick == int(tick) for tick in ax.get_xticks())
+    narrow = Random(ipc=1, random_state=0).fit(X[:, :2], y).condensed_.plot()
+    assert all(tick == int(tick) for tick in narrow.get_xticks())
+
+
+# What is refused
+
+
+def test_what_is_no_set_is_named():
+    X, y = iris()
+    fitted = Herding(ipc=2).fit(X, y)
+    with pytest.raises(TypeError, match="condensed must be a CondensedSet; got tuple"):
+        plot_condensed((X, y))
+    with pytest.raises(TypeError, match="got Herding; give its condensed_"):
+        plot_condensed(fitted)
+    with pytest.raises(TypeError, match="condensed must be a CondensedSet; got tuple"):
+        to_bytes((X, y))
+    with pytest.raises(TypeError, match=r"sets\['a'\] must be a CondensedSet; got tuple"):
+        plot_embedding(X, y, {"a": (X, y)})
+    with pytest.raises(TypeError, match="sets must be a dict of label to CondensedSet; got"):
+        plot_embedding(X, y, fitted.condensed_)
+
+
+@pytest.mark.parametrize(
+    "draw", [plot_condensed, plot_ipc, plot_steps, plot_ablation, plot_transfer]
+)
+def test_matplotlib_is_asked_for_by_name(draw, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=rf"{draw.__name__} needs matplotlib: pip install 'm3d-s"):
+        draw([])
+    with pytest.raises(ImportError, match="plot_embedding needs matplotlib"):
+        plot_embedding([], [], {})

@@ -9,7 +9,7 @@ from PIL import Image
 
 from m3d_sklearn import Herding, Random
 from m3d_sklearn.plotting import to_bytes
-from m3d_sklearn.report._images import gallery, png_uri, sheets
+from m3d_sklearn.report._images import Gallery, gallery, png_uri, sheets
 
 
 def pixels(uri):
@@ -93,8 +93,12 @@ def test_what_has_no_images_is_skipped_with_a_word(record, fail):
     assert dict(found.skipped) == {
         "gone, M3D, ipc 1": "its condensed set is not in the folder",
         "odd, M3D, ipc 1": "2 channels",
-        "t, M3D, ipc 1": "a table, no images",
     }
+
+
+def test_a_table_is_not_told_among_images(record):
+    table = Herding(ipc=1).fit(*iris()).condensed_
+    assert gallery(*sets((record("t"), table))) == Gallery([], 0, [])
 
 
 def test_a_damaged_set_is_skipped(record):

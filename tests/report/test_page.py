@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from common import digits
+from common import digits, iris
 
 from m3d_sklearn import Herding
 from m3d_sklearn.report import write_report
@@ -251,3 +251,11 @@ def test_robust_scores_stand_where_the_grid_was_run_for_them(tmp_path, record, s
     assert "digits 1 M3D convnet m3d 0.100 0.300 0.314 0.390" in text
     folder = cells(tmp_path / "part", [random, both("M3D", 1, 0.8, 0.6)])
     assert "Robust scores" not in Page(write_report(folder, tmp_path / "part.html")).text()
+
+
+def test_tables_alone_have_no_section_of_images(record, cells, tmp_path):
+    condensed = Herding(ipc=1).fit(*iris()).condensed_
+    folder = cells(tmp_path / "results", [(record("iris", "Herding", 1), condensed)])
+    page = Page(write_report(folder, tmp_path / "x.html"))
+    assert "Condensed images" not in page.text()
+    assert "#images" not in [link["href"] for link in page.all("a")]

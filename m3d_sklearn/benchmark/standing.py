@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from m3d_sklearn._validation import TrainingData, check_training_data, resolve_ipc
+from m3d_sklearn._validation import TrainingData, check_training_data
 from m3d_sklearn.base import Task
 from m3d_sklearn.benchmark.cells import Cell
 from m3d_sklearn.benchmark.store import DONE, Record, ResultsFolder
@@ -18,6 +18,7 @@ from m3d_sklearn.core.devices import resolve_device
 from m3d_sklearn.core.networks import auto_network
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.datasets import Dataset
+from m3d_sklearn.ipc import resolve_ipc
 from m3d_sklearn.storage import plain
 
 __all__ = ["Standing"]

@@ -57,11 +57,10 @@ class MMDObjective:
 
     def _kept(self, first: int, real: Tensor) -> Tensor:
         """The features, where recorded steps read those of the same classes."""
-        kept = self.real.get(first)
-        if kept is None or kept.shape != real.shape:
-            self.real[first] = real
-            return real
-        return kept.copy_(real)
+        kept = self.real.setdefault(first, real)
+        if kept.shape != real.shape:
+            kept = self.real[first] = real
+        return kept if kept is real else kept.copy_(real)
 
 
 class M3DCondenser(MatchingCondenser):
@@ -129,11 +128,11 @@ class M3DCondenser(MatchingCondenser):
         the machine's speed.
     pool : int, default="auto"
         Networks that learn from X in the first third of the run. An embedding is a random
-        mix of one's first and present weights; they see `augmentation`, and with "auto" that of
-        :func:`evaluate`. 0 takes random ones alone, as the paper does.
-        "auto" is 4 for images of 28 pixels or more under a `network` by name, but for grey ones
-        on a CPU without `soft_labels`; else 0. A factory's module must give an output per class,
-        by its ``head`` if it has ``embed``.
+        mix of one's first and present weights; they see `augmentation`, or for "auto" that of
+        :func:`evaluate`. 0 takes random ones alone, as the paper does. "auto" is 4 for images of
+        28 pixels or more under a `network` by name, but for grey ones on a CPU without
+        `soft_labels`; else 0. A factory's module must give an output per class, by its ``head``
+        if it has ``embed``.
     calibration : float, default="auto"
         Weight of the stored rows' cross-entropy under such a network, beside the MMD². "auto"
         is 0 without a pool and 0.03 with one, but for images of 28 pixels or more on a GPU 1.2

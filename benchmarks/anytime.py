@@ -147,7 +147,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def picture(rows: list[dict[str, Any]], coresets: list[dict[str, Any]], path: Path) -> None:
     """Accuracy against the budget, a panel an ipc."""
     ipcs = sorted({row["ipc"] for row in rows})
-    size = (4.6 * len(ipcs), 3.8)
+    size = (4.6 * len(ipcs) + 1.4, 3.8)
     figure, axes = plt.subplots(1, len(ipcs), figsize=size, layout="constrained", squeeze=False)
     for ax, ipc in zip(axes.flat, ipcs, strict=True):
         for place, method in enumerate(METHODS):
@@ -175,7 +175,8 @@ def picture(rows: list[dict[str, Any]], coresets: list[dict[str, Any]], path: Pa
         ax.set_ylabel("accuracy in %")
         ax.set_title(f"MNIST, ipc {ipc}")
         ax.grid(alpha=0.3)
-    ax.legend(fontsize="small")
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize="small")
     figure.savefig(path, dpi=110)
 
 

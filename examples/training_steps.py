@@ -125,8 +125,8 @@ for place, iteration in enumerate([0, *watched]):
 
 print(
     f"\nAccuracy in % on {len(X_test)} test images, mean ± std over the seeds "
-    f"({args.seeds}): one network\na point, {args.steps} training steps, {args.ipc} images a "
-    f"class. One split of the data.\nDevice {condenser.params_['device']}, "
+    f"({args.seeds}): one network\na point, {args.steps} training steps, ipc "
+    f"{args.ipc}. One split of the data.\nDevice {condenser.params_['device']}, "
     f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores; "
     f"Python {platform.python_version()}, torch {torch.__version__}, "
     f"scikit-learn {sklearn.__version__}."
@@ -142,7 +142,7 @@ plot_steps(curves, ax=left)
 left.set_xscale("symlog", linthresh=1)
 left.set_xticks([0, *watched], [str(iteration) for iteration in [0, *watched]])
 left.set_xticks([], minor=True)
-left.set_title(f"digits, {args.ipc} images per class (seeds: {args.seeds})")
+left.set_title(f"digits, ipc {args.ipc} (seeds: {args.seeds})")
 plot_embedding(X_train, y_train, sets, ax=right, label=args.label)
 right.set_title(f"class {args.label} in a random network, seed 0")
 figure.savefig(args.out / "steps.png", dpi=110)

@@ -156,7 +156,7 @@ def test_poster_table_goes_on_where_it_stopped(tmp_path):
 def test_training_steps_begins_both_curves_at_the_same_start(tmp_path):
     small = ["--ipc", "1", "--iterations", "4", "--points", "2", "--steps", "2", "--seeds", "2"]
     said = run_example("training_steps", tmp_path, *small)
-    assert_says_under_what(said, "2 training steps", "1 images per class")
+    assert_says_under_what(said, "2 training steps", "ipc 1")
     curves = json.loads((tmp_path / "out" / "curves.json").read_text())
     assert list(curves) == ["M3D", "DM's loss"]
     for runs in curves.values():

@@ -13,7 +13,12 @@ def instance_norm(channels: int) -> nn.Module:
 
 
 def need_images(input_shape: tuple[int, ...], name: str, smallest: int) -> None:
-    if len(input_shape) != 3 or min(input_shape[1:]) < smallest:
+    if len(input_shape) != 3:
+        raise ValueError(
+            f"network {name!r} needs images of at least {smallest}×{smallest} pixels, and X is a "
+            f"table; give image_shape, or take 'mlp'; got rows of {tuple(input_shape)}."
+        )
+    if min(input_shape[1:]) < smallest:
         raise ValueError(
             f"network {name!r} needs images of at least {smallest}×{smallest} pixels; got "
             f"samples of shape {tuple(input_shape)} (channels first)."

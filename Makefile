@@ -23,7 +23,7 @@ slow: install
 	$(BIN)/python -m pytest -m slow
 
 lint: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check ruff
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 

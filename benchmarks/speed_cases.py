@@ -18,6 +18,7 @@ from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import Recipe
 from m3d_sklearn.core.sampling import ClassPools, Scale
 from m3d_sklearn.core.sources import FreshNetworks
+from m3d_sklearn.core.sources.queue import ACCURACY
 
 __all__ = ["CASES", "CIFAR", "GROWTH", "LARGE_ON", "QUICK", "Case", "Engine", "images_of"]
 
@@ -94,7 +95,7 @@ class Engine:
         self.networks = FreshNetworks("convnet", case.shape, case.n_classes, 5, self.stream)
         if form == "compiled":
             self.networks.network.passes = compiled_passes()
-        self.networks.network.register_buffer("accuracy", torch.tensor(50.0, device=device))
+        self.networks.network.register_buffer(ACCURACY, torch.tensor(50.0, device=device))
         self.objective = MMDObjective(make_kernel("rbf")) if method is None else method.objective
 
     def run(self, iterations: int, watch: Callable[..., bool] | None = None) -> None:

@@ -15,6 +15,7 @@ from speed import Case
 from m3d_sklearn.core import augmentation
 from m3d_sklearn.core.augmentation import Draw
 from m3d_sklearn.core.networks import ConvNet
+from m3d_sklearn.core.sources.queue import ACCURACY
 from m3d_sklearn.core.step import Batch
 
 CPU = torch.device("cpu")
@@ -153,7 +154,7 @@ def test_a_methods_plain_loop_has_its_loss(method):
     own = ConvNet((3, 32, 32), 2, width=8)
     own.blocks.load_state_dict(network[:-2].state_dict())
     own.head.load_state_dict(network[-1].state_dict())
-    own.register_buffer("accuracy", torch.tensor(50.0))
+    own.register_buffer(ACCURACY, torch.tensor(50.0))
     real, synthetic = torch.randn(5, 3, 32, 32), torch.randn(2, 3, 32, 32)
     synthetic.requires_grad_(True)
     ours = method.objective(own, Batch(real, [5], synthetic, [2]))

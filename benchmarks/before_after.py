@@ -37,6 +37,14 @@ CASES: dict[str, tuple[tuple[int, ...], int, int, str, dict[str, Any]]] = {
         "M3DCondenser",
         {"ipc": 1, "max_iter": 4, "iterations_per_network": 1, "pool": 2},
     ),
+    "CIFAR-10": ((32, 32, 3), 2000, 10, "M3DCondenser", {"ipc": 1, "max_iter": 10, "pool": 0}),
+    "CIFAR-10, ipc 10": (
+        (32, 32, 3),
+        2000,
+        10,
+        "M3DCondenser",
+        {"ipc": 10, "max_iter": 5, "pool": 0},
+    ),
     "DM": ((28, 28), 2000, 10, "DMCondenser", {"ipc": 1, "max_iter": 2}),
     "Herding": ((30,), 20000, 10, "Herding", {"ipc": 20}),
 }

@@ -90,6 +90,7 @@ class Engine:
             schedule="constant",
             max_iter=1,
             precision=resolve_precision(case.precision, device),
+            coupled=method is not None and method.name == "cafe",
         )
         self.rows = torch.rand(case.n_classes * case.ipc, *case.shape, device=device)
         self.networks = FreshNetworks("convnet", case.shape, case.n_classes, 5, self.stream)

@@ -177,12 +177,10 @@ def _read_rows(
 
 
 def _labels_of(rows: LazyRows) -> np.ndarray:
-    """A data set's own labels: those it lists, or those of its items by a pass over them."""
-    listed = rows.source.targets()
-    if listed is not None:
-        return listed
-    rows.scan  # noqa: B018 - reads all items, and their labels
-    return rows.source.seen_labels()
+    """A data set's own labels, with what else one pass over its items finds."""
+    if rows.source.targets() is None:
+        rows.scan  # noqa: B018 - reads all items, and their labels
+    return rows.source.labels()
 
 
 def check_new(estimator: Any, X: Any) -> np.ndarray:

@@ -183,12 +183,13 @@ class DatasetSource:
         return np.asarray(listed.cpu() if hasattr(listed, "cpu") else listed)
 
     def labels(self) -> np.ndarray:
-        """The labels that the data set lists, or those of its items, by a pass over them."""
+        """The labels that the data set lists, or those of its items, read once at least."""
         listed = self.targets()
         if listed is not None:
             return listed
-        for _ in row_blocks(self):
-            pass
+        if any(label is None for label in self._seen):
+            for _ in row_blocks(self):
+                pass
         return self.seen_labels()
 
     def seen_labels(self) -> np.ndarray:

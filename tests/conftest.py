@@ -14,7 +14,6 @@ MAY_LACK = (
     "Triton",
     "kernel does not reset",
     "needs Linux's accounts",
-    "every folder is open",
 )
 
 

@@ -13,7 +13,7 @@ from m3d_sklearn._validation import TrainingData, check_training_data
 from m3d_sklearn.base import Task
 from m3d_sklearn.benchmark.cells import Cell
 from m3d_sklearn.benchmark.store import DONE, Record, ResultsFolder
-from m3d_sklearn.condensers._base import MatchingCondenser
+from m3d_sklearn.condensers._base import MatchingCondenser, is_auto
 from m3d_sklearn.core.devices import resolve_device
 from m3d_sklearn.core.networks import auto_network
 from m3d_sklearn.core.randomness import Stream
@@ -66,7 +66,7 @@ class Standing:
         settings = {"network": auto_network(data.layout.canonical_shape)}
         settings |= condenser._settings(task)
         given = condenser.get_params(deep=False)
-        return {name: plain(value) for name, value in settings.items() if _is_auto(given[name])}
+        return {name: plain(value) for name, value in settings.items() if is_auto(given[name])}
 
     def _training_data(self, condenser: MatchingCondenser) -> TrainingData:
         """The rows, checked once for all condensers that read them alike."""
@@ -76,10 +76,6 @@ class Standing:
             X, y = self.data.X_train, self.data.y_train
             self._checked[key] = check_training_data(condenser, X, y, **how)
         return self._checked[key]
-
-
-def _is_auto(value: Any) -> bool:
-    return isinstance(value, str) and value == "auto"
 
 
 def _same(then: Any, now: Any) -> bool:

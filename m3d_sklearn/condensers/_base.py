@@ -37,7 +37,7 @@ from m3d_sklearn.core.step import Objective
 from m3d_sklearn.device_rows import cache_bytes
 from m3d_sklearn.progress import Bar, Callbacks, watching
 
-__all__ = ["MatchingCondenser"]
+__all__ = ["MatchingCondenser", "is_auto"]
 
 _AUTO = StrOptions({"auto"})
 
@@ -125,7 +125,7 @@ class MatchingCondenser(BaseCondenser):
     def _settings(self, task: Task) -> dict[str, Any]:
         """Values of _AUTOMATIC, with no "auto" left."""
         chosen = {name: getattr(self, name) for name in self._AUTOMATIC}
-        given = {name: value for name, value in chosen.items() if not _is_auto(value)}
+        given = {name: value for name, value in chosen.items() if not is_auto(value)}
         if self.max_time is not None and self.preset is None:
             given.setdefault("max_iter", UNLIMITED)  # time alone ends the run
         automatic = self._automatic(task, given)
@@ -264,7 +264,7 @@ class MatchingCondenser(BaseCondenser):
         return self._params(task) | settings | resolved
 
 
-def _is_auto(value: Any) -> bool:
+def is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == "auto"
 
 

@@ -152,8 +152,8 @@ class CAFECondenser(MatchingCondenser):
 
     Cost per iteration: forward of C·(`batch_real` + m) rows and backward of C·m, with m =
     min(ipc·factor², 200), a look at the query set, and now and then up to 100 epochs of training
-    on the stored rows. The device is waited for once an iteration. Where memory is short classes go
-    through in parts, and centres are of each part's classes.
+    on the stored rows. The device is waited for once an iteration. All classes go through
+    together, their rows in chunks.
 
     References
     ----------

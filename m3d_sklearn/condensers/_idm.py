@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from m3d_sklearn._validation import Integral, Interval, Real, StrOptions
 from m3d_sklearn.base import Task
 from m3d_sklearn.condensed_set import CondensedSet
-from m3d_sklearn.condensers._base import MatchingCondenser
-from m3d_sklearn.condensers._pool import check_outputs
+from m3d_sklearn.condensers._base import MatchingCondenser, is_auto
+from m3d_sklearn.condensers._pool import check_outputs, need_learning
 from m3d_sklearn.condensers._settings import defaults, in_units, published
 from m3d_sklearn.core.augmentation import single_operation
 from m3d_sklearn.core.devices import is_accelerator
@@ -286,13 +286,10 @@ class IDMCondenser(MatchingCondenser):
 
     def _settings(self, task: Task) -> dict[str, Any]:
         settings = super()._settings(task)
-        weight = 0.0 if self.calibration == "auto" else self.calibration
-        for name, value in {"soft_labels": self.soft_labels, "calibration": weight}.items():
-            if value and not settings["training_steps"]:
-                raise ValueError(
-                    f"{name}={value!r} needs networks that learn, training_steps above 0; got "
-                    f"training_steps={self.training_steps!r}."
-                )
+        weight = 0.0 if is_auto(self.calibration) else self.calibration
+        wanted = {"soft_labels": self.soft_labels, "calibration": weight}
+        way = f"training_steps above 0; got training_steps={self.training_steps!r}"
+        need_learning(wanted, settings["training_steps"], way)
         return settings
 
     def _source(

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from m3d_sklearn._validation import Integral, Interval, Real, StrOptions
 from m3d_sklearn.base import Task
 from m3d_sklearn.condensed_set import CondensedSet
-from m3d_sklearn.condensers._base import MatchingCondenser
-from m3d_sklearn.condensers._pool import trained_networks
+from m3d_sklearn.condensers._base import MatchingCondenser, is_auto
+from m3d_sklearn.condensers._pool import need_learning, trained_networks
 from m3d_sklearn.condensers._settings import defaults, frugal, is_dear, mosaics, published
 from m3d_sklearn.core.kernels import KERNELS, Kernel, make_kernel
 from m3d_sklearn.core.matching import cross_entropies
@@ -349,13 +349,9 @@ class M3DCondenser(MatchingCondenser):
 
     def _settings(self, task: Task) -> dict[str, Any]:
         settings = super()._settings(task)
-        learns = {"soft_labels": self.soft_labels, "calibration": settings["calibration"]}
-        for name, value in learns.items():
-            if value and not settings["pool"]:
-                raise ValueError(
-                    f"{name}={value!r} needs networks that learn, pool above 0; got "
-                    f"pool={self.pool!r}, which comes to 0 here."
-                )
+        wanted = {"soft_labels": self.soft_labels, "calibration": settings["calibration"]}
+        way = f"pool above 0; got pool={self.pool!r}, which comes to 0 here"
+        need_learning(wanted, settings["pool"], way)
         return settings
 
     def _sized(self, network: NetworkSpec, settings: Mapping[str, Any]) -> NetworkSpec:
@@ -384,7 +380,7 @@ class M3DCondenser(MatchingCondenser):
             pools,
             size=settings["pool"],
             rows=rows,
-            policy=None if self.augmentation == "auto" else settings["augmentation"],
+            policy=None if is_auto(self.augmentation) else settings["augmentation"],
             precision=self._precision(task),
         )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from m3d_sklearn.core.augmentation import Policy
@@ -11,7 +14,7 @@ from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import FreshNetworks, TrainedNetworks
 from m3d_sklearn.core.training import PROTOCOLS, TrainingRecipe
 
-__all__ = ["check_outputs", "trained_networks"]
+__all__ = ["check_outputs", "need_learning", "trained_networks"]
 
 # Of a run, its first, in which training takes as much arithmetic as matching does with real
 # rows that are drawn anew; about twice as much where draws are kept.
@@ -69,6 +72,13 @@ def own_policy(shape: tuple[int, ...]) -> Policy:
     if len(shape) != 3:
         return ()
     return PROTOCOLS["m3d"].policies[0 if shape[0] == 1 else 1]
+
+
+def need_learning(wanted: Mapping[str, Any], learns: int, way: str) -> None:
+    """Raise a ValueError for what is wanted of networks that learn, where there are none."""
+    for name, value in wanted.items():
+        if value and not learns:
+            raise ValueError(f"{name}={value!r} needs networks that learn, {way}.")
 
 
 def check_outputs(fresh: FreshNetworks, needs: str, advice: str = "Use another network.") -> None:

@@ -31,7 +31,7 @@ def check_matplotlib(user: str) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ImportError(f"{user} needs matplotlib: pip install 'm3d-sklearn[plot]'") from error
+        raise ImportError(f"{user} needs matplotlib: pip install matplotlib") from error
 
 
 def new_axes(ax: Axes | None, width: float = 6.0, height: float = 4.0) -> Axes:

@@ -206,7 +206,8 @@ def test_what_is_no_set_is_named():
 )
 def test_matplotlib_is_asked_for_by_name(draw, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=rf"{draw.__name__} needs matplotlib: pip install 'm3d-s"):
+    said = rf"{draw.__name__} needs matplotlib: pip install matplotlib$"
+    with pytest.raises(ImportError, match=said):
         draw([])
     with pytest.raises(ImportError, match="plot_embedding needs matplotlib"):
         plot_embedding([], [], {})

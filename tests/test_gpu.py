@@ -255,7 +255,8 @@ def test_a_pool_learns_without_waiting_for_the_device():
     """Its training is queued as the matching is; turns 2 to 4 are watched."""
     start, pools, recipe, objective, fresh, stream = small_run(torch.float32, max_iter=12)
     objective.calibration = 0.03
-    networks = trained_networks(fresh, pools, size=3, rows=50_000, precision=torch.bfloat16)
+    how = {"policy": None, "precision": torch.bfloat16}
+    networks = trained_networks(fresh, pools, size=3, rows=50_000, **how)
     usual = torch.cuda.get_sync_debug_mode()
 
     def watch(progress):

@@ -111,7 +111,8 @@ class PlainMethod(PlainCondenser):
         sides = [(rows - self.mean) / self.std for rows in sides]
         if self.method.augmented:
             sides = [augment(rows, numbers) for rows in sides]
-        return self.method.plain(self.network, *sides, c)
+        real, stored = sides
+        return self.method.plain(self.network, real, stored, c)
 
 
 def rows(

@@ -74,7 +74,7 @@ def flat(images):
     return images.reshape(len(images), -1)
 
 
-def accuracy(X, y, split):
+def accuracy(split, X, y):
     return SVC().fit(flat(X), y).score(flat(split.X_test), split.y_test)
 
 
@@ -85,9 +85,9 @@ for seed in range(args.seeds):
         before = time.perf_counter()
         fitted[name, seed] = method.fit(split.X_train, split.y_train)
         seconds = time.perf_counter() - before
-        score = accuracy(*method.transform(), split)
+        score = accuracy(split, *method.transform())
         results.append({"method": name, "seed": seed, "accuracy": score, "seconds": seconds})
-    score = accuracy(split.X_train, split.y_train, split)
+    score = accuracy(split, split.X_train, split.y_train)
     results.append({"method": "whole set", "seed": seed, "accuracy": score, "seconds": 0.0})
 
 # %%
@@ -143,7 +143,7 @@ joblib.dump(results, args.out / "results.joblib")
 loaded = joblib.load(args.out / "condensers.joblib")
 known = {(row["method"], row["seed"]): row for row in joblib.load(args.out / "results.joblib")}
 for (name, seed), condenser in loaded.items():
-    again = accuracy(*condenser.transform(), load("digits", random_state=seed))
+    again = accuracy(load("digits", random_state=seed), *condenser.transform())
     if again != known[name, seed]["accuracy"]:
         raise SystemExit(f"{name}, seed {seed}: {again} once loaded, and not {known[name, seed]}.")
 print(f"\n{len(loaded)} condensers loaded again from {args.out}: the scores agree.")

@@ -34,6 +34,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import sklearn
 import torch
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -188,7 +189,8 @@ print(
 
 ipc = max(args.ipc)
 names = [name for count, name in pairs if count == ipc]
-figure, axes = plt.subplots(2, 3, figsize=(9, 6.6), layout="constrained")
+spaced = ConstrainedLayoutEngine(hspace=0.05)
+figure, axes = plt.subplots(2, 3, figsize=(9, 6.6), layout=spaced)
 for ax, name in zip(axes.flat, names, strict=True):
     plot_condensed(pairs[ipc, name][0].condenser_.condensed_, ax=ax)
     ax.set_title(
@@ -198,7 +200,6 @@ figure.suptitle(
     f"Digits, {len(X_train):,} images condensed to {ipc} a class, and the mean accuracy of\n"
     "a linear model, 1-NN and an SVM trained on them"
 )
-figure.get_layout_engine().set(hspace=0.05)
 figure.savefig(args.out / "quickstart.png", dpi=110)
 print(f"\nPicture: {args.out / 'quickstart.png'}")
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import _fit_context
+from sklearn.utils import _param_validation as parameters
 from sklearn.utils import check_array, check_consistent_length, column_or_1d, get_tags
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, validate_data
 
@@ -27,7 +28,7 @@ try:
     from sklearn.callback import CallbackSupportMixin
 except ImportError:  # scikit-learn before 1.9 has no callbacks; we go without
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands in for scikit-learn 1.9's mixin of the same name."""
 
 
@@ -49,8 +50,22 @@ __all__ = [
     "validate_params",
 ]
 
-fit_context = _fit_context
 SUM_TOLERANCE = 1e-3  # of distributions, which may be in half precision
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Function], Function]:
+    """scikit-learn's decorator of ``fit``; type checkers see what it decorates."""
+    return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+
+
+def validate_params(
+    constraints: dict[str, Any], *, prefer_skip_nested_validation: bool
+) -> Callable[[Function], Function]:
+    """scikit-learn's check of a function's parameters; type checkers see the function."""
+    return parameters.validate_params(
+        constraints, prefer_skip_nested_validation=prefer_skip_nested_validation
+    )
 
 
 @dataclass(frozen=True)
@@ -102,8 +117,8 @@ def check_training_data(
     X, y = to_numpy(X), to_numpy(y)
     source = as_source(X)
     rows = None if source is None else _read_rows(probe, source, image_shape, channel_axis)
-    if y is None and isinstance(source, DatasetSource):
-        y = _labels_of(rows)
+    if y is None and rows is not None and isinstance(source, DatasetSource):
+        y = _labels_of(rows, source)
     if y is None:
         raise ValueError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target "
@@ -132,12 +147,13 @@ def check_training_data(
         "feature_names_in_": getattr(probe, "feature_names_in_", None),
         "sample_shape_in_": tuple(X.shape[1:]),
     }
+    kept: np.ndarray | LazyRows
     if rows is None:
         layout = choose_layout(X.shape, X.dtype, image_shape, channel_axis, columns)
-        rows = layout.to_rows(X)
+        kept = layout.to_rows(X)
     else:
-        layout = rows.layout
-    return TrainingData(rows, labels.astype(np.int64), classes, layout, _target(y), attributes)
+        layout, kept = rows.layout, rows
+    return TrainingData(kept, labels.astype(np.int64), classes, layout, _target(y), attributes)
 
 
 def _check_table(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:
@@ -176,11 +192,11 @@ def _read_rows(
     return LazyRows(source, layout, check)
 
 
-def _labels_of(rows: LazyRows) -> np.ndarray:
+def _labels_of(rows: LazyRows, source: DatasetSource) -> np.ndarray:
     """A data set's own labels, with what else one pass over its items finds."""
-    if rows.source.targets() is None:
+    if source.targets() is None:
         rows.scan  # noqa: B018 - reads all items, and their labels
-    return rows.source.labels()
+    return source.labels()
 
 
 def check_new(estimator: Any, X: Any) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self, overload
 
 import numpy as np
 import sklearn
@@ -101,7 +101,7 @@ class _TransformWithoutRows:
                 return self.condensed_.decode()
             return similarities(self, X)
 
-        cls.transform = transform
+        cls.transform = transform  # type: ignore[attr-defined]
 
 
 class BaseCondenser(
@@ -121,8 +121,17 @@ class BaseCondenser(
         "random_state": ["random_state"],
     }
 
+    condensed_: CondensedSet
+    classes_: np.ndarray
+    ipc_: dict[Any, int]
+    params_: dict[str, Any]
+    bandwidth_: float
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    sample_shape_in_: tuple[int, ...]
+
     @validation.fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> BaseCondenser:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Make the condensed set.
 
         Parameters
@@ -200,7 +209,7 @@ class BaseCondenser(
 
     def _fitted(self, task: Task, result: Result) -> dict[str, Any]:
         """Fitted attributes that a result comes to."""
-        data = task.data
+        data, given = task.data, self.random_state
         params = result.params | {"channel_axis": data.layout.array_channel_axis}
         condensed = CondensedSet(
             data.layout.from_rows(result.values),
@@ -212,7 +221,7 @@ class BaseCondenser(
             factor=result.factor,
             method=type(self).__name__,
             params=params,
-            random_state=self.random_state if isinstance(self.random_state, Integral) else None,
+            random_state=int(given) if isinstance(given, Integral) else None,
             fingerprint=fingerprint_of(data.rows, data.labels),
             versions=versions(),
             soft_labels=result.soft_labels,
@@ -227,7 +236,13 @@ class BaseCondenser(
             **result.attributes,
         }
 
-    def transform(self, X: Any) -> np.ndarray:
+    @overload
+    def transform(self) -> tuple[Any, Any]: ...
+
+    @overload
+    def transform(self, X: Any) -> np.ndarray: ...
+
+    def transform(self, X: Any = None) -> Any:
         """Similarities of X's rows to the condensed rows; without X, the set to train on.
 
         Parameters
@@ -273,7 +288,7 @@ def make_pools(task: Task, cache: int | str = "auto") -> ClassPools:
     """
     rows, scale = held_or_read(task.data.rows, task.units, task.device, cache)
     labels = torch.from_numpy(task.data.labels).to(task.device)
-    kind = StreamedPools if isinstance(rows, HostRows) else ClassPools
+    kind: Any = StreamedPools if isinstance(rows, HostRows) else ClassPools
     return kind(rows, labels, len(task.data.classes), scale)
 
 

@@ -140,6 +140,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         "verbose": ["verbose"],
     }
 
+    classes_: np.ndarray
+    weights_: dict[str, np.ndarray]
+    loss_curve_: np.ndarray
+    n_iter_: int
+    n_steps_: int
+
     def __init__(
         self,
         network: str | Callable[..., nn.Module] = "auto",
@@ -294,7 +300,7 @@ def make_recipe(
     n: int,
     *,
     protocol: str,
-    epochs: int | str | None = "auto",
+    epochs: int | str = "auto",
     steps: int | None = None,
     batch_size: int | str = "auto",
     learning_rate: float = 0.01,

@@ -66,7 +66,7 @@ def _stays_8_bit(rows: Any) -> bool:
     return rows.dtype == np.uint8 and rows.ndim == 4
 
 
-def _host_tensor(rows: np.ndarray | LazyRows, units: Units, dtype: torch.dtype) -> torch.Tensor:
+def _host_tensor(rows: Any, units: Units, dtype: torch.dtype) -> torch.Tensor:
     if not _stays_8_bit(rows):
         own = units.to_units(rows, np.float64 if dtype == torch.float64 else np.float32)
     else:

@@ -22,8 +22,9 @@ def check_labels(y: Any) -> None:
         Naming the first such label and its row.
     """
     dtype = getattr(y, "dtype", None)
-    plain = isinstance(dtype, np.dtype) and dtype.kind != "O"
-    if plain and dtype.kind not in "fmM":
+    kind = dtype.kind if isinstance(dtype, np.dtype) else "O"
+    plain = kind != "O"
+    if plain and kind not in "fmM":
         return
     values = np.asarray(y) if plain else np.asarray(y, dtype=object)
     if values.ndim == 0 or values.size != len(values):

@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from m3d_sklearn.moments import Moments
+
+if TYPE_CHECKING:
+    from m3d_sklearn.row_source import LazyRows
 
 __all__ = ["Fingerprint", "Layout", "Target", "Units", "fingerprint", "row_blocks"]
 
@@ -161,9 +164,9 @@ class Units:
             return cls(low, span, low, high, mean[:, None, None], std[:, None, None])
         return cls(low + mean * span, std * span, low, high, np.zeros(()), np.ones(()))
 
-    def to_units(self, rows: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+    def to_units(self, rows: np.ndarray | LazyRows, dtype: type = np.float32) -> np.ndarray:
         """Units of canonical rows, computed in float64 and kept in `dtype`."""
-        out = np.empty(rows.shape, dtype)
+        out: np.ndarray = np.empty(rows.shape, dtype)
         start = 0
         for block in row_blocks(rows):
             out[start : start + len(block)] = self._block_units(block, dtype)

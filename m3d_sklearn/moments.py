@@ -62,17 +62,17 @@ class Moments(NamedTuple):
         """Width of the range, 1 where it is constant."""
         return _span(self.low, self.high)
 
-    def __add__(self, other: Moments) -> Moments:
+    def __add__(self, other: Moments) -> Moments:  # type: ignore[override]
         low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
         n = self.n + other.n
         mine, theirs = self._within(low, high), other._within(low, high)
         shares = self.n / n, other.n / n
         mean = shares[0] * mine[0] + shares[1] * theirs[0]
-        square = sum(
+        squares = [
             share * (spread + (centre - mean) ** 2)
             for share, (centre, spread) in zip(shares, (mine, theirs), strict=True)
-        )
-        return Moments(n, low, high, mean, square)
+        ]
+        return Moments(n, low, high, mean, squares[0] + squares[1])
 
     def _within(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance relative to a wider range."""

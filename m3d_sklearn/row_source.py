@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import mmap
+import operator
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -168,10 +170,11 @@ class DatasetSource:
                 f"{type(item).__name__}."
             )
         got = row.shape, row.dtype
-        if got != (self._expected or got):
+        first = self._expected or got
+        if got != first:
             raise ValueError(
                 "X must hold items of one shape and dtype (a transform can see to it); X[0] has "
-                f"{self._expected[0]} {self._expected[1]} and X[{number}] {got[0]} {got[1]}."
+                f"{first[0]} {first[1]} and X[{number}] {got[0]} {got[1]}."
             )
         return row
 
@@ -249,14 +252,16 @@ class LazyRows:
     @cached_property
     def scan(self) -> Scan:
         """One pass: whether all values are finite, the units, and the fingerprint."""
-        found, moments = Fingerprint(), None
+        found = Fingerprint()
         found.begin(self.dtype, self.shape)
-        for block in row_blocks(self):
+
+        def look(block: np.ndarray) -> Moments:
             if self._check is not None:
                 self._check(block)
             found.add(block)
-            own = Moments.of(block)
-            moments = own if moments is None else moments + own
+            return Moments.of(block)
+
+        moments = functools.reduce(operator.add, map(look, row_blocks(self)))
         return Scan(Units.of(moments, self.ndim == 4), found)
 
 

@@ -29,6 +29,8 @@ __all__ = ["Herding", "KCenter", "Random"]
 class _Selector(BaseCondenser):
     """Base of selectors: a method writes ``_select`` alone."""
 
+    sample_indices_: np.ndarray
+
     def _stored_rows(self, ipc: np.ndarray, data: TrainingData) -> np.ndarray:
         return clamp_ipc(ipc, data, type(self).__name__)
 

@@ -66,7 +66,7 @@ def save(condensed: CondensedSet, path: str | Path) -> Path:
         "target": _describe_target(condensed.target),
         "object_labels": condensed.classes.dtype == object,
     }
-    arrays = {
+    arrays: dict[str, Any] = {
         "X": np.asarray(condensed.X),
         "labels": condensed.labels,
         "classes": _plain_labels(condensed.classes),
@@ -240,7 +240,7 @@ def _check_described(condensed: CondensedSet) -> None:
     about = [plain(asdict(layout)), _describe_target(target)]
     about_layout, about_target = json.loads(json.dumps(about))
     if _read_layout(about_layout) != layout:
-        raise ValueError(f"only columns with names {wanted} {list(layout.columns)!r}.")
+        raise ValueError(f"only columns with names {wanted} {list(layout.columns or ())!r}.")
     found = _read_target(about_target)
     if found.name != target.name:
         raise ValueError(f"only names of y {wanted} {target.name!r}.")

@@ -112,7 +112,7 @@ def test_the_loop_never_waits_for_the_device(counts):
     start, *rest = small_run(torch.float32, policy=policy, counts=counts, max_iter=12)
     start = torch.rand(sum(counts), *SHAPE, device=CUDA)
     try:
-        condense(start, *rest, watch)
+        condense(start, *rest, watch=watch)
     finally:
         torch.cuda.set_sync_debug_mode(usual)
     assert seen[-1] == 12

@@ -52,7 +52,8 @@ def described(value: Any, seen: frozenset[int] = frozenset()) -> Any:
     if inspect.isclass(value) or inspect.isroutine(value):
         if id(value) in seen:
             return value.__qualname__
-        return (_class if inspect.isclass(value) else _function)(value, seen | {id(value)})
+        seen |= {id(value)}
+        return _class(value, seen) if inspect.isclass(value) else _function(value, seen)
     if isinstance(value, BaseEstimator):
         params = described(value.get_params(deep=False), seen)
         known = {"class": described(type(value), seen), "params": params}

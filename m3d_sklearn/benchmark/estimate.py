@@ -110,7 +110,7 @@ def _fit(cell: Cell, data: Dataset, device: torch.device) -> tuple[CondensedSet,
     return condenser.condensed_, seconds
 
 
-def _end_after(condenser: MatchingCondenser, seconds: float) -> None:
+def _end_after(condenser: Any, seconds: float) -> None:
     """End its fit then, with the iterations that it would make in full in ``params_``.
 
     Its own ``max_time`` would not do: with one ``max_iter="auto"`` has no end.

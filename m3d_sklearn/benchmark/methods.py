@@ -76,8 +76,8 @@ def resolve_methods(
     given = _given(methods)
     chosen: dict[str, BaseCondenser | None] = {}
     for label, condenser in given.items():
-        moves = condenser is not None and _iterates(condenser) and condenser.max_iter != 0
-        if "start" in references and moves and label + START not in given:
+        wanted = "start" in references and label + START not in given
+        if wanted and condenser is not None and _iterates(condenser) and condenser.max_iter != 0:
             chosen[label + START] = _start(condenser)
         chosen[label] = condenser
     for name in ("kmeans", "random"):
@@ -115,9 +115,9 @@ def _resolve(value: Any) -> tuple[str, BaseCondenser | None]:
         shown = {kind: label for label, kind in METHODS.values()}
         return shown.get(type(value), type(value).__name__.removesuffix("Condenser")), clone(value)
     if not isinstance(value, str):
-        kind = f"the class {value.__name__}" if inspect.isclass(value) else type(value).__name__
+        came = f"the class {value.__name__}" if inspect.isclass(value) else type(value).__name__
         raise TypeError(
-            f"methods must hold names ({', '.join(METHODS)}) or unfitted condensers; got {kind}."
+            f"methods must hold names ({', '.join(METHODS)}) or unfitted condensers; got {came}."
         )
     name, _, suffix = value.lower().replace("k-", "k").replace("_", "-").partition("-")
     if name == "whole" and not suffix:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from sklearn.base import BaseEstimator, is_classifier
@@ -24,7 +24,7 @@ ESTIMATORS: dict[str, Callable[[], BaseEstimator]] = {
 TRANSFER = (*NETWORKS, *ESTIMATORS)
 
 # A network's name, a factory of one, or a classifier.
-Model = str | Callable[..., Any] | BaseEstimator
+Model: TypeAlias = str | Callable[..., Any] | BaseEstimator
 
 
 def resolve_models(models: str | Iterable[str] | Mapping[str, Any]) -> dict[str, Model]:

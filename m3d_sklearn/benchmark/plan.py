@@ -81,8 +81,7 @@ def plan(
         if condenser is not None:
             _check_method(label, condenser)
     ipcs = _whole_numbers("ipc", ipc, 1)
-    several = isinstance(seeds, Integral) and not isinstance(seeds, bool)
-    numbers = _whole_numbers("seeds", range(seeds) if several else seeds, 0, given=seeds)
+    numbers = _whole_numbers("seeds", _first(seeds), 0, given=seeds)
     data = resolve_datasets(datasets, root)
     cells = []
     models = [models] if isinstance(models, str) else models
@@ -189,11 +188,15 @@ def _canonical_shape(dataset: Dataset) -> tuple[int, ...]:
     return channels, height, width
 
 
-def _whole_numbers(
-    parameter: str, values: int | Iterable[int], least: int, given: Any = None
-) -> list[int]:
-    listed = [values] if isinstance(values, Integral) else _listed(parameter, values)
-    fine = all(isinstance(v, Integral) and not isinstance(v, bool) and v >= least for v in listed)
+def _first(seeds: Any) -> Any:
+    """So many seeds, or these."""
+    return range(seeds) if isinstance(seeds, Integral) and not isinstance(seeds, bool) else seeds
+
+
+def _whole_numbers(parameter: str, values: Any, least: int, given: Any = None) -> list[int]:
+    listed: list[Any] = [values] if isinstance(values, Integral) else _listed(parameter, values)
+    fine = all(isinstance(v, Integral) and not isinstance(v, bool) for v in listed)
+    fine = fine and all(v >= least for v in listed)
     if not listed or not fine or len(set(listed)) < len(listed):
         raise ValueError(
             f"{parameter} must hold different whole numbers of {least} or more, at least one; got "

@@ -230,9 +230,9 @@ def chosen_methods(
         if name not in known:
             raise ValueError(f"--set must name a method of this grid; got {spelled!r}.")
         asked[name] |= values
-    for label, (name, condenser, own) in found.items():
-        _set(condenser, name, asked[name], "--set")
-        _set(condenser, name, own, f"methods.{label}")
+    for label, (method, condenser, own) in found.items():
+        _set(condenser, method, asked[method], "--set")
+        _set(condenser, method, own, f"methods.{label}")
     return {label: condenser or "whole" for label, (_, condenser, _) in found.items()}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from m3d_sklearn._validation import (
@@ -77,6 +78,9 @@ class MatchingCondenser(BaseCondenser):
         "checkpoint_errors": [StrOptions({"warn", "raise"})],
         "verbose": ["verbose"],
     }
+
+    loss_curve_: np.ndarray
+    n_iter_: int
 
     _AUTOMATIC: tuple[str, ...] = (
         "factor",
@@ -261,7 +265,7 @@ class MatchingCondenser(BaseCondenser):
             "cache": cache_bytes(self.cache, task.device),
             "checkpoint": None if self.checkpoint is None else os.fspath(self.checkpoint),
         }
-        return self._params(task) | settings | resolved
+        return {**self._params(task), **settings, **resolved}
 
 
 def is_auto(value: Any) -> bool:

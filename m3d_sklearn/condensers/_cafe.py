@@ -266,7 +266,7 @@ class CAFECondenser(MatchingCondenser):
 
     def _automatic(self, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
         shape = task.data.layout.canonical_shape
-        own = {"factor": 1} | given
+        own = {"factor": 1, **given}
         if self.preset == "paper":
             need_images(shape)
             own = {"optimizer": "sgd"} | own

@@ -229,8 +229,8 @@ class DMCondenser(MatchingCondenser):
         shape = task.data.layout.canonical_shape
         if self.preset == "paper":
             need_images(shape)
-            given = published | given
-        own = {"factor": 1, "iterations_per_network": 1} | given
+            given = {**published, **given}
+        own = {"factor": 1, "iterations_per_network": 1, **given}
         settings = defaults(shape, task.ipc, task.device, self.network, own)
         if settings["augmentation"] or self.preset == "paper":
             settings["augmentation"] = single_operation(shape)

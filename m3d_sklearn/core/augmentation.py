@@ -119,16 +119,17 @@ def _draw_cutout(stream: Stream, n: int, height: int, width: int) -> Tensor:
 
 
 def _cutout(x: Tensor, numbers: Tensor) -> Tensor:
-    hidden = None
-    for axis in (0, 1):
-        side = x.shape[2 + axis]
-        cut = int(side * CUTOUT + 0.5)
-        start = numbers[:, axis, None] - cut // 2
-        place = torch.arange(side, device=x.device)
-        within = (place >= start) & (place < start + cut)  # (n, side)
-        within = within[:, None, :, None] if axis == 0 else within[:, None, None, :]
-        hidden = within if hidden is None else hidden & within
+    rows, columns = (_cut(x.shape[2 + axis], numbers[:, axis, None]) for axis in (0, 1))
+    hidden = rows[:, None, :, None] & columns[:, None, None, :]
     return x * (~hidden).to(x.dtype)
+
+
+def _cut(side: int, centre: Tensor) -> Tensor:
+    """Which places of a side the square covers, (n, side)."""
+    length = int(side * CUTOUT + 0.5)
+    start = centre - length // 2
+    place = torch.arange(side, device=centre.device)
+    return (place >= start) & (place < start + length)
 
 
 def _flip(x: Tensor, numbers: Tensor) -> Tensor:
@@ -182,7 +183,7 @@ def check_policy(policy: Policy, parameter: str = "augmentation") -> None:
                 )
 
 
-def draw(policy: Policy, groups: int, size: tuple[int, int], stream: Stream) -> list[Draw]:
+def draw(policy: Policy, groups: int, size: Sequence[int], stream: Stream) -> list[Draw]:
     """Draw the numbers of every operation of a policy.
 
     Parameters

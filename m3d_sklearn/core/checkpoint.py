@@ -63,7 +63,7 @@ def write(path: Path, tree: Any) -> None:
     """
     tensors: list[Tensor] = []
     plain = _without_tensors(tree, tensors)
-    about = [[str(t.dtype).removeprefix("torch."), list(t.shape)] for t in tensors]
+    about = [(str(t.dtype).removeprefix("torch."), list(t.shape)) for t in tensors]
     if unknown := {dtype for dtype, _ in about} - set(DTYPES):
         raise TypeError(f"a checkpoint cannot hold tensors of {sorted(unknown)}.")
     text = json.dumps({"tree": plain, "arrays": about}).encode()
@@ -73,8 +73,7 @@ def write(path: Path, tree: Any) -> None:
     partial = path.with_name(f"{_partial(path)}{os.getpid()}")
     try:
         with partial.open("wb") as file:
-            for part in (head, text, *arrays):
-                file.write(part)
+            file.writelines([head, text, *arrays])
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -192,7 +191,7 @@ def _with_tensors(tree: Any, tensors: list[Tensor]) -> Any:
 
 def _bytes_of(tensor: Tensor) -> memoryview:
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy().data
 
 
 def _read_arrays(about: Any, arrays: memoryview) -> list[Tensor]:

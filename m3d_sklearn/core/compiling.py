@@ -83,4 +83,5 @@ def _copied(function: Callable[..., Any]) -> Callable[..., Any]:
         plain.__closure__,
     )
     own.__kwdefaults__ = plain.__kwdefaults__
-    return own if plain is function else types.MethodType(own, function.__self__)
+    owner = getattr(function, "__self__", None)
+    return own if plain is function else types.MethodType(own, owner)

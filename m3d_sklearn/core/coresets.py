@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -57,7 +57,8 @@ class PassedRows:
         self, blocks: Callable[[], Iterator[Tensor]], row: Callable[[int], Tensor]
     ) -> None:
         self._blocks, self._row = blocks, row
-        n, total = 0, 0.0  # a list of the blocks' sums would leave holes in memory
+        n = 0
+        total: Any = 0.0  # a list of the blocks' sums would leave holes in memory
         for block in blocks():
             n, total = n + len(block), total + block.double().sum(0)
         mean = total / n

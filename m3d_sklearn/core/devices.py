@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -158,8 +158,8 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
     return torch.autocast(device.type, dtype)
 
 
-def upload(numbers: list[int], device: torch.device) -> torch.Tensor:
-    """Whole numbers as a tensor on `device`, without waiting for it."""
+def upload(numbers: Sequence[float], device: torch.device) -> torch.Tensor:
+    """Numbers as a tensor on `device`, without waiting for it."""
     return send(torch.tensor(numbers), device)
 
 

@@ -84,10 +84,11 @@ class Draws:
 
     def __call__(self, n_iter: int) -> tuple[StepDraw, bool]:
         """The draw of an iteration, and whether it is a new one."""
-        new = self.drawn is None or n_iter % self.recipe.iterations_per_draw == 0
-        if new:
-            self.drawn = draw_step(self.pools, self.recipe, self.stream)
-        return self.drawn, new
+        drawn, new = self.drawn, n_iter % self.recipe.iterations_per_draw == 0
+        if drawn is None or new:
+            drawn, new = draw_step(self.pools, self.recipe, self.stream), True
+            self.drawn = drawn
+        return drawn, new
 
     def state_dict(self) -> dict[str, Any]:
         """The draw, where the next iteration may see it again."""

@@ -8,6 +8,8 @@ resampling.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,7 +19,7 @@ __all__ = ["decode", "mix"]
 GREY = 0.5  # what the padding of an image in [0, 1] shows
 
 
-def _cell(size: tuple[int, int], factor: int) -> tuple[int, int]:
+def _cell(size: Sequence[int], factor: int) -> tuple[int, int]:
     return -(-size[0] // factor), -(-size[1] // factor)
 
 

@@ -126,7 +126,7 @@ class StreamedPools(ClassPools):
     the same function of the stream.
     """
 
-    rows: HostRows
+    rows: HostRows  # type: ignore[assignment]
     own = slice(None)
 
     def only(self, classes: slice) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ class Kernel:
         may be centred first, which keeps float32 exact.
     """
 
-    function: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    function: Callable[[Tensor, Tensor, Any], Tensor]
     adaptive: bool
     shift_invariant: bool
 

@@ -56,11 +56,12 @@ def layer_means(
         return [zero.index_add(0, of, v) for zero, v in zip(zeros, found, strict=True)] + found[-1:]
 
     again = torch.is_grad_enabled() and x.requires_grad and len(x) > rows  # in the gradient
-    total, last = None, []
+    last: list[Tensor] = []
+    total: list[Tensor] = []
     for part, of in zip(x.split(rows), classes.split(rows), strict=True):
         own = checkpoint(sums, part, of, use_reentrant=False) if again else sums(part, of)
         last.append(own.pop())
-        total = own if total is None else [a + b for a, b in zip(total, own, strict=True)]
+        total = [a + b for a, b in zip(total, own, strict=True)] if total else own
     sizes = upload([float(count) for count in counts], x.device)[:, None]
     return [values / sizes for values in total], torch.cat(last)
 

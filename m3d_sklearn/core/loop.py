@@ -30,7 +30,7 @@ from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.core.recipe import LOSS_EVERY, Recipe
 from m3d_sklearn.core.sampling import ClassPools
 from m3d_sklearn.core.sources import NetworkSource
-from m3d_sklearn.core.state import StatefulOptimizer
+from m3d_sklearn.core.state import Stateful, StatefulOptimizer
 from m3d_sklearn.core.step import Gradient, Objective
 
 __all__ = ["Outcome", "condense"]
@@ -75,10 +75,10 @@ class Plateau:
 
 
 def make_optimizer(rows: Tensor, recipe: Recipe) -> torch.optim.Optimizer:
-    how = {"lr": recipe.learning_rate, "fused": fused_optimizer(rows.device) or None}
+    rate, fused = recipe.learning_rate, fused_optimizer(rows.device) or None
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD([rows], momentum=recipe.momentum, **how)
-    return torch.optim.Adam([rows], betas=(recipe.momentum, 0.99), **how)
+        return torch.optim.SGD([rows], rate, momentum=recipe.momentum, fused=fused)
+    return torch.optim.Adam([rows], rate, betas=(recipe.momentum, 0.99), fused=fused)
 
 
 def rate_factor(schedule: str, done: float) -> float:
@@ -146,8 +146,16 @@ def condense(
     progress, plateau, keeper = Progress(rows, share=share), Plateau(recipe), keeper or Unkept()
     moments = StatefulOptimizer(optimizer, share)
     draws = Draws(pools, recipe, stream)
-    parts = {"progress": progress, "optimizer": moments, "plateau": plateau, "draws": draws}
-    if keeper.restore(parts | {"stream": stream, "pools": pools, "networks": networks}):
+    parts: dict[str, Stateful] = {
+        "progress": progress,
+        "optimizer": moments,
+        "plateau": plateau,
+        "draws": draws,
+        "stream": stream,
+        "pools": pools,
+        "networks": networks,
+    }
+    if keeper.restore(parts):
         return _outcome(progress)
     check_every = CHECK_EVERY if is_accelerator(rows.device) else LOSS_EVERY
     over = False

@@ -7,6 +7,7 @@ of images, and its parameters get the gradient of its own loss.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,10 +52,13 @@ class _Stacked(nn.Module):
     """Networks whose parameters of a name are joined along their first axis."""
 
     recordable = True
+    head_weight: Tensor
+    head_bias: Tensor
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.originals = tuple(networks)  # a tuple, so that their parameters are not listed
+        # A tuple, so that their parameters are not listed.
+        self.originals: tuple[Any, ...] = tuple(networks)
         names = (name for name, _ in networks[0].named_parameters())
         parameters = (network.parameters() for network in networks)
         for name, *values in zip(names, *parameters, strict=True):

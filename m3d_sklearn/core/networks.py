@@ -121,7 +121,7 @@ class ConvNet(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Features of the last block, (n, width·h·w)."""
-        parts = list(zip(self.blocks[::4], self.blocks[1::4], strict=True))
+        parts: list[Any] = list(zip(self.blocks[::4], self.blocks[1::4], strict=True))
         # A CPU's passes have bfloat16 for wide convolutions: without one the modules obey.
         narrow = len(parts) == 1 and parts[0][0].in_channels <= FEW_CHANNELS
         cast = torch.is_autocast_enabled(x.device.type)
@@ -255,7 +255,7 @@ def build(
             f"network must be 'auto', one of {sorted(NETWORKS)} or a factory of a module; got "
             f"{network!r}."
         )
-    arguments = (input_shape, n_outputs)
+    arguments: tuple[Any, ...] = (input_shape, n_outputs)
     try:
         inspect.signature(network).bind(*arguments)
     except (TypeError, ValueError):  # too many arguments, or a builtin without a signature
@@ -352,8 +352,8 @@ def embed(network: nn.Module, x: Tensor, effort: Effort | None = None) -> Tensor
 
 def classify(network: nn.Module, features: Tensor) -> Tensor:
     """Outputs, (n, n_outputs), of features from :func:`embed`, by the network's ``head``."""
-    both = hasattr(network, "embed") and hasattr(network, "head")
-    return network.head(features) if both else features
+    head = getattr(network, "head", None)
+    return head(features) if head is not None and hasattr(network, "embed") else features
 
 
 def _in_turn(pass_through: Callable[[Tensor], Tensor], x: Tensor, rows: int | None) -> Tensor:

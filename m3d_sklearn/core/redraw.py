@@ -57,7 +57,7 @@ def _reset_of(layer: nn.Module) -> Callable[[], Any] | None:
     return getattr(layer, "reset_parameters", getattr(layer, "_reset_parameters", None))
 
 
-def _draw_uniform(layer: nn.Module, stream: Stream) -> None:
+def _draw_uniform(layer: Any, stream: Stream) -> None:
     """Draw weight and bias of a convolution or a linear layer."""
     fan_in = layer.weight[0].numel()
     bound = 1 / math.sqrt(fan_in) if fan_in else 0.0

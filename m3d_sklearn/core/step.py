@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +95,8 @@ def split_classes(
     first, spent = classes.start, 0.0
 
     def close(last: int) -> None:
-        parts.append(Part(slice(first, last), *(slice(s[first], s[last]) for s in starts), effort))
+        stored, drawn, made = (slice(s[first], s[last]) for s in starts)
+        parts.append(Part(slice(first, last), stored, drawn, made, effort))
 
     for c in classes:
         together = real[c] + decoded[c]
@@ -204,11 +205,12 @@ class Gradient:
         self, part: Part, rows: Tensor, network: nn.Module, drawn: StepDraw, how: dict[str, bool]
     ) -> Tensor:
         """One part's losses; its activations are gone before the next part's are made."""
+        gradient: Any = rows.grad  # which the loop has made
         stored = rows[part.stored].detach().requires_grad_(True)
         batch = make_batch(stored, part, drawn, self.pools, self.recipe, **how)
         with generators_for(network, self.stream):
             loss = self.objective(network, batch)
-        (rows.grad[part.stored],) = torch.autograd.grad(loss.sum(), stored)
+        (gradient[part.stored],) = torch.autograd.grad(loss.sum(), stored)
         return loss.detach()
 
     def _halve(self) -> bool:

@@ -134,8 +134,8 @@ def _encode(
     if names is not None:
         if "U" in (y_train.dtype.kind, y_test.dtype.kind):
             raise ValueError("labels must be places in class_names; got strings.")
-        names = tuple(str(name) for name in np.ravel(names))
-        return y_train.astype(np.int64), y_test.astype(np.int64), names
+        given = tuple(str(name) for name in np.ravel(names))
+        return y_train.astype(np.int64), y_test.astype(np.int64), given
     classes, train = np.unique(y_train, return_inverse=True)
     unknown = np.setdiff1d(y_test, classes)
     if len(unknown):
@@ -143,8 +143,8 @@ def _encode(
             f"test labels must be among the training labels; got {unknown[:5].tolist()} besides."
         )
     test = np.searchsorted(classes, y_test)
-    names = tuple(str(name) for name in classes)
-    return train.astype(np.int64), test.astype(np.int64), names
+    own = tuple(str(name) for name in classes)
+    return train.astype(np.int64), test.astype(np.int64), own
 
 
 def _flat(y: np.ndarray) -> np.ndarray:

@@ -76,4 +76,4 @@ class Settings:
 def _is_part(size: Any) -> bool:
     if isinstance(size, bool) or not isinstance(size, Real):
         return False
-    return size >= 1 if isinstance(size, Integral) else 0 < size < 1
+    return float(size) >= 1 if isinstance(size, Integral) else 0 < float(size) < 1

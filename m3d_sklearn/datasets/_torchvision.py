@@ -80,7 +80,7 @@ def _parts(name: str, settings: Settings) -> list[Any]:
 
     source = SETS[name]
     cls = getattr(datasets, source.cls)
-    parts = [{"split": "train"}, {"split": "test"}]
+    parts: list[dict[str, Any]] = [{"split": "train"}, {"split": "test"}]
     if name != "svhn":
         parts = [{"train": True}, {"train": False}]
     folder = settings.root / source.folder

@@ -112,8 +112,8 @@ def _plot_table(
             layout="constrained",
         )
     limit = max(1.0, float(np.abs(units).max()))
-    look = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-    image = ax.imshow(units, aspect="auto", interpolation="nearest", **look)
+    image = ax.imshow(units, "RdBu_r", aspect="auto", interpolation="nearest")
+    image.set_clim(-limit, limit)
     ax.figure.colorbar(image, ax=ax, label="deviation / std")
     middles = [np.flatnonzero(labels == place).mean() for place in range(len(names))]
     ax.set_yticks(middles, names)
@@ -122,5 +122,5 @@ def _plot_table(
         ax.set_xticks(range(len(columns)), [str(c) for c in columns], rotation=90)
     else:
         ax.set_xlabel("column")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
     return ax

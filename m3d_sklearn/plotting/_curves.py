@@ -162,7 +162,7 @@ def plot_ipc(
     ax = new_axes(ax)
     step = np.log10(ipcs[-1] / ipcs[0]) * NUDGE or NUDGE
     lines = distinct([row for row in rows if row["ipc"] is not None], "method")
-    shown = []
+    shown: list[Any] = []
     for place, method in enumerate(lines):
         own = [row for row in rows if row["method"] == method and row["ipc"] is not None]
         at = sorted(distinct(own, "ipc"))

@@ -168,8 +168,10 @@ def _draw_cloud(ax: Axes, name: str, points: np.ndarray, place: int) -> None:
     mean = points.mean(0)
     variances, directions = np.linalg.eigh(np.cov(points.T, ddof=0))
     marker, line = MARKERS[place % len(MARKERS)], LINES[place % len(LINES)]
-    look = {"color": GREY, "s": 12, "alpha": 0.6} if real else {"color": colour, "s": 26}
-    ax.scatter(*points.T, marker=marker, linewidths=0, zorder=1 if real else 3, **look)
+    look: dict[str, Any] = {"color": GREY, "s": 12, "alpha": 0.6, "zorder": 1}
+    if not real:
+        look = {"color": colour, "s": 26, "zorder": 3}
+    ax.scatter(*points.T, marker=marker, linewidths=0, **look)
     width, height = 2 * DEVIATIONS * np.sqrt(variances.clip(0))
     angle = np.degrees(np.arctan2(directions[1, 0], directions[0, 0]))
     style = {"fill": False, "edgecolor": colour, "linestyle": line, "linewidth": 2, "zorder": 4}

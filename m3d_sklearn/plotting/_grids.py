@@ -80,7 +80,7 @@ def plot_transfer(
         if own:
             cells[i, j], _ = mean_and_std(own)
     ax = new_axes(ax, 2.4 + 0.9 * len(models), 1.4 + 0.45 * len(methods))
-    image = ax.imshow(cells, cmap="viridis", aspect="auto")
+    image: Any = ax.imshow(cells, cmap="viridis", aspect="auto")
     for (i, j), value in np.ndenumerate(cells):
         text = "–" if np.isnan(value) else f"{value:.1f}"
         colour = "w" if image.norm(value) < DARK else "k"
@@ -160,7 +160,7 @@ def plot_ablation(
         mean, std = np.transpose(points)
         ends += [(mean - std).min(), (mean + std).max()]
         x = np.array(at) + (place - (len(variants) - 1) / 2) * width
-        look = {"color": colour_of(place), "hatch": HATCHES[place % len(HATCHES)]}
+        look: dict[str, Any] = {"color": colour_of(place), "hatch": HATCHES[place % len(HATCHES)]}
         ax.bar(x, mean, 0.92 * width, yerr=std, capsize=3, edgecolor="w", label=variant, **look)
     ax.set_ylim(*_limits(min(ends), max(ends)))
     ax.set_xticks(range(len(ipcs)), [f"ipc {ipc}" for ipc in ipcs])
@@ -169,8 +169,13 @@ def plot_ablation(
     ax.set_title(title_of(rows, "dataset", "model"))
     faint_grid(ax, "y")
     if len(variants) > 1:  # below, where no bar is
-        place_below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.07), "frameon": False}
-        ax.legend(title=None if by == "method" else by, ncols=min(len(variants), 5), **place_below)
+        ax.legend(
+            title=None if by == "method" else by,
+            ncols=min(len(variants), 5),
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.07),
+            frameon=False,
+        )
     return ax
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def line_style(place: int) -> dict[str, Any]:
     }
 
 
-def faint_grid(ax: Axes, axis: str = "both") -> None:
+def faint_grid(ax: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
     """Thin lines below what is drawn."""
     ax.grid(axis=axis, color="#dddddd", linewidth=0.6)
     ax.set_axisbelow(True)

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ __all__ = ["Picture", "pictures"]
 MOST_MODELS = 4  # pictures of accuracy against ipc that a data set gets
 SIZE = 5.0, 3.7  # inches
 LEGEND = 54  # letters that fit on one of its lines, a key being as wide as 6
-PLAIN = {
+PLAIN: Any = {
     "svg.fonttype": "none",  # text stays text: smaller, and in the reader's fonts
     "svg.hashsalt": "report",  # the same picture has the same bytes
     "text.parse_math": False,  # a "$" in somebody's name is a dollar
@@ -103,7 +104,7 @@ def _against_ipc(rows: list[Row]) -> list[Picture]:
     from m3d_sklearn.plotting import plot_ipc
 
     trained = {(row["kind"] != "network", row["model"], row["protocol"]) for row in rows}
-    made = []
+    made: list[Picture] = []
     for _, model, protocol in sorted(trained, key=str):
         own = [row for row in rows if (row["model"], row["protocol"]) == (model, protocol)]
         if len({row["ipc"] for row in own} - {None}) > 1 and len(made) < MOST_MODELS:
@@ -111,7 +112,7 @@ def _against_ipc(rows: list[Row]) -> list[Picture]:
             told = (f"{method}: {', '.join(points)}" for method, points in _points(own).items())
             caption = f"Accuracy against ipc: {where}."
             alt = f"{caption} In %, {'; '.join(told)}."
-            uri = _drawn(lambda ax, own=own: plot_ipc(own, ax))
+            uri = _drawn(partial(plot_ipc, own))
             made.append(Picture("lines", uri, alt, caption))
     return made
 
@@ -148,7 +149,7 @@ def _against_iterations(records: Iterable[Record], apart: Mapping[str, str]) -> 
             caption = f"Accuracy against the iterations of condensing{who}: {where}."
             told = (f"{label} {_ends(runs)}" for label, runs in curves.items())
             alt = f"{caption} In %, first seed: {'; '.join(told)}."
-            uri = _drawn(lambda ax, curves=curves: plot_steps(curves, ax))
+            uri = _drawn(partial(plot_steps, curves))
             made.append(Picture("lines", uri, alt, caption))
     return made
 
@@ -182,7 +183,7 @@ def _over_models(rows: list[Row]) -> list[Picture]:
                 told = f"{', '.join(methods)} on {', '.join(models)}, as in the table"
                 alt = f"{caption} {told}."
                 size = 2.4 + 0.9 * len(models), 1.4 + 0.45 * len(methods)
-                uri = _drawn(lambda ax, own=own, ipc=ipc: plot_transfer(own, ax, ipc=ipc), size)
+                uri = _drawn(partial(plot_transfer, own, ipc=ipc), size)
                 made.append(Picture("map", uri, alt, caption))
     return made
 
@@ -209,8 +210,9 @@ def _drawn(paint: Callable[[Axes], Any], size: tuple[float, float] = SIZE) -> st
 
 def _move_legend(ax: Axes, figure: Figure) -> None:
     """Put the legend below, where it hides nothing."""
-    if ax.get_legend() is not None:
-        ax.get_legend().remove()
+    legend = ax.get_legend()
+    if legend is not None:
+        legend.remove()
         handles, labels = ax.get_legend_handles_labels()
         columns = LEGEND // (6 + max(map(len, labels)))
         columns = max(1, min(columns, len(labels)))

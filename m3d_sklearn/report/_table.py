@@ -14,8 +14,10 @@ __all__ = ["Line", "differences", "labelled", "lines", "method_order"]
 
 METHODS = ("Random", "Herding", "KCenter", "k-means", "M3D start", "M3D")  # then users' own
 # Parameters that cells vary, or that change no row.
-NOT_SETTINGS = ("ipc", "random_state", "device", "verbose")
-NOT_SETTINGS += ("checkpoint", "checkpoint_every", "checkpoint_errors")
+NOT_SETTINGS = (
+    *("ipc", "random_state", "device", "verbose"),
+    *("checkpoint", "checkpoint_every", "checkpoint_errors"),
+)
 LONGEST = 40
 TAKEN = (
     *("dataset", "ipc", "method", "model", "protocol", "augmentation", "accuracy", "n_seeds"),

@@ -29,7 +29,8 @@ def forward(
     x: Tensor, weights: Weights, room: Tensor | None = None
 ) -> tuple[Tensor, tuple[Any, ...]]:
     """All blocks, (n, c, h, w) to (n, h', w', c'), and what their gradients need."""
-    everything = []
+    everything: list[Any] = []
+    kept: Any
     for place, own in enumerate(weights):
         if place == 0 and few_channels(own):
             x, kept = patch_block(x, own, room)
@@ -40,10 +41,10 @@ def forward(
 
 
 def backward(
-    gradient: Tensor,
+    gradient: Any,
     everything: tuple[Any, ...],
     weights: Weights,
-    size: tuple[int, int],
+    size: Sequence[int],
     by_input: bool,
     by_weights: bool,
     room: Tensor | None = None,
@@ -93,7 +94,8 @@ class _Features(torch.autograd.Function):
         precision: torch.dtype,
         *values: Tensor,
     ) -> Tensor:
-        blocks = [BlockWeights(*values[3 * i : 3 * i + 3], p) for i, p in enumerate(paddings)]
+        parts = [values[i : i + 3] for i in range(0, len(values), 3)]
+        blocks = [BlockWeights(w, g, b, p) for (w, g, b), p in zip(parts, paddings, strict=True)]
         differentiable = grad_mode and any(ctx.needs_input_grad)
         weights = prepared(blocks, x.shape[2:], differentiable, precision)
         chunks = _chunks(x.detach(), chunk, passes.whole_chunks)
@@ -115,7 +117,8 @@ class _Features(torch.autograd.Function):
         shape, chunk, passes, weights, room = ctx.settings
         _ = ctx.saved_tensors  # raises where a weight was changed since
         by_input, by_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[6:])
-        images, totals = [], None
+        images: list[Any] = []
+        totals: Any = None
         parts = _chunks(gradient, chunk, passes.whole_chunks)
         for part, kept in zip(parts, ctx.kept, strict=True):
             image, own = passes.backward(

@@ -11,6 +11,7 @@ and the widest activation of the network is written once, already normed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -41,7 +42,7 @@ def _matrix(weights: BlockWeights) -> Tensor:
 
 
 def _normed(
-    kept: KeptPatches, weights: BlockWeights, size: tuple[int, int], room: Tensor | None
+    kept: KeptPatches, weights: BlockWeights, size: Sequence[int], room: Tensor | None
 ) -> Tensor:
     """z of the module's docstring, (n, h, w, c), for images of `size`; in `room` if given."""
     scaled = _matrix(weights) * (kept.inverse * weights.scale)[:, None]
@@ -51,7 +52,7 @@ def _normed(
     return z.unflatten(1, output_size(size, weights.padding))
 
 
-def output_size(size: tuple[int, int], padding: int) -> tuple[int, int]:
+def output_size(size: Sequence[int], padding: int) -> tuple[int, int]:
     """Of the convolution, for images of `size`."""
     return size[0] + 2 * padding - 2, size[1] + 2 * padding - 2
 
@@ -78,7 +79,7 @@ def patch_block_gradient(
     gradient: Tensor,
     kept: KeptPatches,
     weights: BlockWeights,
-    size: tuple[int, int],
+    size: Sequence[int],
     by_input: bool,
     by_weights: bool,
     room: Tensor | None = None,
@@ -95,7 +96,7 @@ def patch_block_gradient(
         by_patches = (matrix * scale[:, None]) @ g.transpose(1, 2)
         by_patches = by_patches - (shrink @ matrix.t()) @ kept.patches[:, :-1]
         by_patches = by_patches - by_patches.mean(2, keepdim=True)
-        image = F.fold(by_patches, size, 3, padding=weights.padding)
+        image = F.fold(by_patches, tuple(size), 3, padding=weights.padding)
     if not by_weights:
         return image, None
     shrunk = kept.spread * (scale * along * kept.inverse)[:, None]

@@ -55,8 +55,8 @@ def prepared(
         own = own._replace(convolution=weight, scale=own.scale.detach(), shift=own.shift.detach())
         c_out, c_in = weight.shape[:2]
         if precision == torch.bfloat16 and not few_channels(own):
-            channels_last = {"memory_format": torch.channels_last}
-            own = own._replace(convolution=weight.to(precision, **channels_last))
+            weight = weight.to(precision, memory_format=torch.channels_last)
+            own = own._replace(convolution=weight)
         elif own.padding == 1 and winograd.pays(c_in, c_out, height, width):
             own = own._replace(transformed=winograd.transform_weights(weight))
             if differentiable:

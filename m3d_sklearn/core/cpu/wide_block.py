@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 from m3d_sklearn.core.cpu import winograd
 from m3d_sklearn.core.cpu.pooling import rectified_pool, rectified_pool_gradient
@@ -40,7 +41,7 @@ def _input_gradient(dy: Tensor, x: Tensor, weights: BlockWeights) -> Tensor:
         return winograd.convolve(dy, weights.turned)
     shape = x.permute(0, 3, 1, 2).shape
     rows = dy.to(weights.convolution.dtype).permute(0, 3, 1, 2)
-    dx = torch.nn.grad.conv2d_input(shape, weights.convolution, rows, padding=weights.padding)
+    dx = conv2d_input(shape, weights.convolution, rows, padding=weights.padding)
     return dx.permute(0, 2, 3, 1).to(dy.dtype).contiguous()
 
 
@@ -49,7 +50,7 @@ def _weight_gradient(dy: Tensor, x: Tensor, weights: BlockWeights) -> Tensor:
         return winograd.weight_gradient(x, dy)
     kind, shape = weights.convolution.dtype, weights.convolution.shape
     rows, by_rows = (values.to(kind).permute(0, 3, 1, 2) for values in (x, dy))
-    found = torch.nn.grad.conv2d_weight(rows, shape, by_rows, padding=weights.padding)
+    found = conv2d_weight(rows, shape, by_rows, padding=weights.padding)
     return found.to(dy.dtype)
 
 

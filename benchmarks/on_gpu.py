@@ -90,6 +90,12 @@ def _trial(ipc: int, seconds: float, *words: str) -> Job:
 # Those first that most is waiting for.
 JOBS = [
     *(_grid("defaults", data, ipc, 0, 60) for ipc in (50, 10) for data in ("cifar10", "mnist")),
+    # By name: collecting all tests would ask for packages that such a machine may lack.
+    Job(
+        "tests",
+        ("-m", "pytest", "-q", "-m", "gpu", "tests/test_gpu.py", "tests/core/test_devices.py"),
+        140,
+    ),
     _grid("transfer", "cifar10", 10, 0, 150),
     _grid("table", "cifar10", 50, 0, 100),
     # What may be better than the defaults (docs/results.md).
@@ -103,12 +109,6 @@ JOBS = [
     _trial(1, 45),
     _trial(1, 45, "--pool", "PART=1.0"),
     _trial(1, 45, "--set", "calibration=0.1"),
-    # By name: collecting all tests would ask for packages that such a machine may lack.
-    Job(
-        "tests",
-        ("-m", "pytest", "-q", "-m", "gpu", "tests/test_gpu.py", "tests/core/test_devices.py"),
-        140,
-    ),
     *(
         _grid("table", data, ipc, seed, 100)
         for seed in range(3)

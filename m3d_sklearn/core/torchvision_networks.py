@@ -1,4 +1,4 @@
-"""torchvision's networks with stems for small images and instance norm."""
+"""torchvision's networks with stems for small images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make(name: str, input_shape: tuple[int, int, int], n_outputs: int) -> nn.Mod
 
 
 class SmallResNet(ResNet):
-    """torchvision's ResNet behind a 3×3 stem without pooling, for small images."""
+    """torchvision's ResNet behind a 3×3 stem without pooling, with instance norm for batch norm."""
 
     def __init__(
         self, input_shape: tuple[int, int, int], n_outputs: int, *, name: str, blocks: list[int]
@@ -47,7 +47,11 @@ class SmallResNet(ResNet):
 
 
 class SmallDenseNet(DenseNet):
-    """torchvision's DenseNet-121 behind a 3×3 stem, batch norm replaced by instance norm."""
+    """torchvision's DenseNet-121 behind a 3×3 stem without pooling.
+
+    It keeps its batch norm. Its features are means over maps that come straight from a norm: after
+    instance norm these are all but the same for every image, and it does not learn.
+    """
 
     def __init__(self, input_shape: tuple[int, int, int], n_outputs: int) -> None:
         need_images(input_shape, "densenet121", smallest=16)
@@ -55,10 +59,6 @@ class SmallDenseNet(DenseNet):
         self.width = 64
         self.features.conv0 = nn.Conv2d(input_shape[0], 64, kernel_size=3, padding=1, bias=False)
         self.features.pool0 = nn.Identity()
-        for name, module in list(self.named_modules()):
-            if isinstance(module, nn.BatchNorm2d):
-                parent, _, leaf = name.rpartition(".")
-                setattr(self.get_submodule(parent), leaf, instance_norm(module.num_features))
 
     def embed(self, x: Tensor) -> Tensor:
         return torch.relu(self.features(x)).mean((2, 3))

@@ -2,6 +2,7 @@ import functools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from m3d_sklearn.core.networks import (
@@ -65,9 +66,18 @@ def test_every_network_embeds_32_pixels(name):
     assert torch.isfinite(features).all()
 
 
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "mlp"])
+def test_features_tell_patterns_apart(name):
+    """Means over maps that have just been normalised image by image are all but the same."""
+    patterns = F.interpolate(images(8, 3, 4, 4), size=32, mode="bilinear") - 0.5
+    with torch.no_grad():
+        features = embed(build(name, (3, 32, 32), 4, stream()).train(), patterns)
+    assert (features - features.mean(0)).norm() > 0.1 * features.norm()
+
+
 @names
 def test_outputs_of_a_row_alone_stand_on_its_features_among_others(name):
-    network = build(name, (1, 16, 16), 3, stream()).double().train()
+    network = build(name, (1, 16, 16), 3, stream()).double().eval()
     x = images(2, 1, 16, 16, dtype=torch.float64)
     head = list(network.modules())[-1]  # the last module of all of them
     with torch.no_grad():

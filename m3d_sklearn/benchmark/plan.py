@@ -81,7 +81,7 @@ def plan(
         if condenser is not None:
             _check_method(label, condenser)
     ipcs = _whole_numbers("ipc", ipc, 1)
-    numbers = _whole_numbers("seeds", _first(seeds), 0, given=seeds)
+    numbers = _whole_numbers("seeds", _seeds(seeds), 0, given=seeds)
     data = resolve_datasets(datasets, root)
     cells = []
     models = [models] if isinstance(models, str) else models
@@ -188,7 +188,7 @@ def _canonical_shape(dataset: Dataset) -> tuple[int, ...]:
     return channels, height, width
 
 
-def _first(seeds: Any) -> Any:
+def _seeds(seeds: Any) -> Any:
     """So many seeds, or these."""
     return range(seeds) if isinstance(seeds, Integral) and not isinstance(seeds, bool) else seeds
 

@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["FORMAT", "read", "remove_leftovers", "write"]
+__all__ = ["FORMAT", "CheckpointError", "read", "remove_leftovers", "write"]
 
 MAGIC = b"M3DCKPT\n"
 FORMAT = 1
@@ -47,6 +47,10 @@ DTYPES = {
         *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
     )
 }
+
+
+class CheckpointError(ValueError):
+    """What stands in the way is a checkpoint, and not the fit: without one it would run."""
 
 
 def write(path: Path, tree: Any) -> None:
@@ -88,13 +92,13 @@ def read(path: Path) -> Any:
 
     Raises
     ------
-    ValueError
+    CheckpointError
         If the file is no checkpoint, is torn or damaged, or is of a newer format.
     OSError
         If it cannot be read.
     """
     if not path.is_file():
-        raise ValueError(f"{path} is no checkpoint: it is no file.")
+        raise CheckpointError(f"{path} is no checkpoint: it is no file.")
     with path.open("rb") as file:
         head, size = file.read(HEADER), os.fstat(file.fileno()).st_size
         n_text, n_arrays = _lengths(path, head, size)
@@ -103,14 +107,14 @@ def read(path: Path) -> Any:
     text, arrays = memoryview(body)[:n_text], memoryview(body)[n_text:]
     lengths, digest = head[len(MAGIC) : -DIGEST], head[-DIGEST:]
     if n_read != len(body) or _digest(lengths, text, arrays) != digest:
-        raise ValueError(f"{path} is a damaged checkpoint: its checksum does not fit.")
+        raise CheckpointError(f"{path} is a damaged checkpoint: its checksum does not fit.")
     try:
         about = json.loads(bytes(text))
         tensors = _read_arrays(about["arrays"], arrays)
         return _with_tensors(about["tree"], tensors)
     # OverflowError and RuntimeError are torch's, for shapes that no tensor has.
     except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        raise ValueError(f"{path} is a damaged checkpoint: {error!r}.") from error
+        raise CheckpointError(f"{path} is a damaged checkpoint: {error!r}.") from error
 
 
 def remove_leftovers(path: Path) -> None:
@@ -141,17 +145,17 @@ def _partial(path: Path) -> str:
 def _lengths(path: Path, head: bytes, size: int) -> tuple[int, int]:
     """Lengths of the JSON and of the arrays, which together make up the file."""
     if head[: len(MAGIC)] != MAGIC[: len(head)] or not head:
-        raise ValueError(f"{path} is no checkpoint of m3d_sklearn.")
+        raise CheckpointError(f"{path} is no checkpoint of m3d_sklearn.")
     if len(head) < HEADER:
-        raise ValueError(f"{path} is a torn checkpoint: {len(head)} bytes are no header.")
+        raise CheckpointError(f"{path} is a torn checkpoint: {len(head)} bytes are no header.")
     known, n_text, n_arrays = LENGTHS.unpack(head[len(MAGIC) : -DIGEST])
     if known != FORMAT:
-        raise ValueError(
+        raise CheckpointError(
             f"{path} is a checkpoint of format {known} and this version reads {FORMAT}; update "
             "m3d-sklearn."
         )
     if HEADER + n_text + n_arrays != size:
-        raise ValueError(
+        raise CheckpointError(
             f"{path} is a torn checkpoint: it has {size} bytes, and its header says "
             f"{HEADER + n_text + n_arrays}."
         )

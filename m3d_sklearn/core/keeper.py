@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from m3d_sklearn.core import checkpoint
+from m3d_sklearn.core.checkpoint import CheckpointError
 from m3d_sklearn.core.distributed import Alone
 from m3d_sklearn.core.recipe import LOSS_EVERY, UNLIMITED
 from m3d_sklearn.core.state import Stateful, load_parts, parts_state, whole_number
@@ -130,12 +131,12 @@ class Keeper(Unkept):
 
         Raises
         ------
-        ValueError
+        CheckpointError
             That names what differs; or if not all ranks see the same checkpoint.
         """
         seen = self.ranks.collect(None if self.saved is None else _done(self.saved))
         if any(done != seen[0] for done in seen):
-            raise ValueError(
+            raise CheckpointError(
                 f"checkpoint must be in a folder that all ranks see; {self.path} is not the same "
                 "file for all of them."
             )
@@ -149,7 +150,7 @@ class Keeper(Unkept):
         except MISFIT as error:
             raise self._misfit(error) from error
         if other:
-            raise ValueError(
+            raise CheckpointError(
                 f"{self.path} is the checkpoint of another fit: {', '.join(other)}. It goes on "
                 "with its own parameters and data alone; begin anew with another path."
             )
@@ -165,12 +166,12 @@ class Keeper(Unkept):
 
         Raises
         ------
-        ValueError
+        CheckpointError
             If a part cannot give its state, or the saved one does not fit.
         """
         for name, part in parts.items():
             if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
-                raise ValueError(
+                raise CheckpointError(
                     f"checkpoint needs {name} that have state_dict and load_state_dict; "
                     f"{type(part).__name__} has not. Use checkpoint=None."
                 )
@@ -184,8 +185,10 @@ class Keeper(Unkept):
         self.saved = None  # which may be large
         return self.finished
 
-    def _misfit(self, error: Exception) -> ValueError:
-        return ValueError(f"{self.path} is a checkpoint that does not fit this run: {error!r}.")
+    def _misfit(self, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            f"{self.path} is a checkpoint that does not fit this run: {error!r}."
+        )
 
     def write(self, finished: bool) -> None:
         """Write the run as it stands, between two iterations.
@@ -194,6 +197,8 @@ class Keeper(Unkept):
         ------
         OSError
             If that fails and `errors` is "raise".
+        CheckpointError
+            If a part's state is what no checkpoint can hold.
         """
         run = parts_state(self.parts)
         failure = None
@@ -202,6 +207,8 @@ class Keeper(Unkept):
                 checkpoint.write(self.path, self.about | {"finished": finished, "run": run})
             except OSError as error:
                 failure = error
+            except (TypeError, ValueError) as error:
+                raise CheckpointError(f"{error} Use checkpoint=None.") from error
         failure = self.ranks.agree(failure)
         if failure is not None:
             said = (

@@ -7,6 +7,7 @@ from grids import contents, quick, same_sets
 
 from m3d_sklearn import M3DCondenser
 from m3d_sklearn.benchmark import ResultsFolder
+from m3d_sklearn.core.checkpoint import CheckpointError
 from m3d_sklearn.core.keeper import Keeper
 
 ITERATIONS = 12
@@ -109,9 +110,25 @@ def test_a_failed_fit_leaves_no_checkpoint(tmp_path, monkeypatch):
     assert checkpoints(tmp_path) == []
 
 
+@pytest.mark.parametrize("error", [ValueError, TypeError])
+def test_an_error_of_the_fit_is_no_reason_to_fit_again(error, iterations, tmp_path, monkeypatch):
+    between = Keeper.between
+
+    def broken(self, n_iter):
+        between(self, n_iter)
+        if n_iter == 5:
+            raise error("no way")
+
+    monkeypatch.setattr(Keeper, "between", broken)
+    with pytest.warns(UserWarning, match="failed"):
+        run(tmp_path)
+    assert iterations == list(range(1, 6))
+    assert checkpoints(tmp_path) == []
+
+
 def test_what_cannot_be_kept_is_fitted_without(tmp_path, monkeypatch):
     def without_state(self, parts):
-        raise ValueError("checkpoint needs parts that have a state_dict")
+        raise CheckpointError("checkpoint needs parts that have a state_dict")
 
     monkeypatch.setattr(Keeper, "restore", without_state)
     assert run(tmp_path)["status"].tolist() == ["done"]

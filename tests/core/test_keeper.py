@@ -1,5 +1,7 @@
 import pytest
+import torch
 
+from m3d_sklearn.core.checkpoint import CheckpointError
 from m3d_sklearn.core.keeper import Keeper, Unkept, interval
 
 # What a keeper does to a run is in tests/test_resume.py.
@@ -27,3 +29,27 @@ def test_nobody_keeps_a_run_that_nobody_asked_to_keep():
     with Unkept() as keeper:
         assert keeper is None
     assert Unkept().restore({"networks": object()}) is False
+
+
+class Holds:
+    def __init__(self, value):
+        self.value = value
+
+    def state_dict(self):
+        return {"value": self.value, "n_iter": 0}
+
+    def load_state_dict(self, state):
+        self.value = state["value"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(torch.zeros(2, dtype=torch.complex64), "complex64"), (object(), "object"), ({1: 2}, "names")],
+)
+def test_a_state_that_no_file_can_hold_is_told_by_the_checkpoints_error(value, said, tmp_path):
+    keeper = Keeper(tmp_path / "run.ckpt", 1, "warn")
+    keeper.open({}, {})
+    keeper.restore({"progress": Holds(value)})
+    with pytest.raises(CheckpointError, match=f"{said}.* Use checkpoint=None"):
+        keeper.write(finished=False)
+    assert list(tmp_path.iterdir()) == []

@@ -244,7 +244,7 @@ def test_ranks_have_to_see_one_checkpoint(tmp_path):
     quick(M3DCondenser, checkpoint=tmp_path / "0" / "run.ckpt").fit(*digits())
     for well, said in outcomes(begin(2, in_a_folder_of_its_own, tmp_path)):
         assert not well
-        assert said.startswith("CheckpointError: checkpoint must be in a folder that all ranks see")
+        assert said.startswith("ValueError: checkpoint must be in a folder that all ranks see")
 
 
 def in_no_folder(others, folder):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from m3d_sklearn.base import BaseCondenser
 from m3d_sklearn.core import checkpoint
-from m3d_sklearn.core.checkpoint import CheckpointError
 from m3d_sklearn.datasets import Dataset
 
 __all__ = ["fit_keeping"]
@@ -35,7 +34,7 @@ def fit_keeping(condenser: BaseCondenser, data: Dataset, path: Path | None) -> f
     try:
         try:
             condenser.set_params(checkpoint=path).fit(*rows)
-        except CheckpointError:
+        except checkpoint.CheckpointError:
             # What is there is of another fit; or a part of the method cannot be kept.
             path.unlink(missing_ok=True)
             condenser.set_params(checkpoint=path if goes_on else None).fit(*rows)

@@ -132,11 +132,13 @@ class Keeper(Unkept):
         Raises
         ------
         CheckpointError
-            That names what differs; or if not all ranks see the same checkpoint.
+            That names what differs.
+        ValueError
+            If not all ranks see the same checkpoint.
         """
         seen = self.ranks.collect(None if self.saved is None else _done(self.saved))
         if any(done != seen[0] for done in seen):
-            raise CheckpointError(
+            raise ValueError(
                 f"checkpoint must be in a folder that all ranks see; {self.path} is not the same "
                 "file for all of them."
             )
@@ -208,7 +210,9 @@ class Keeper(Unkept):
             except OSError as error:
                 failure = error
             except (TypeError, ValueError) as error:
-                raise CheckpointError(f"{error} Use checkpoint=None.") from error
+                raise CheckpointError(
+                    f"checkpoint cannot hold the state of this run ({error}). Use checkpoint=None."
+                ) from error
         failure = self.ranks.agree(failure)
         if failure is not None:
             said = (

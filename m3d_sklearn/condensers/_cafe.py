@@ -21,6 +21,7 @@ from m3d_sklearn.core.devices import is_accelerator
 from m3d_sklearn.core.layer_matching import layer_distances
 from m3d_sklearn.core.sampling import ClassPools, range_numbers
 from m3d_sklearn.core.sources import BilevelNetworks, FreshNetworks, NetworkSource
+from m3d_sklearn.core.sources.bilevel import WINDOW
 from m3d_sklearn.core.step import Objective
 from m3d_sklearn.core.training import TrainingRecipe
 
@@ -28,6 +29,7 @@ __all__ = ["CAFECondenser"]
 
 RATE = 0.1  # of the published SGD, on normalised images
 BATCH = 256
+NETWORKS = 2_000  # published iterations: a network each, and ten steps or more under it
 QUERY = 20  # real rows of each class that accuracies are looked at on
 
 
@@ -36,8 +38,8 @@ class CAFECondenser(MatchingCondenser):
 
     CAFE [1]_ minimises, over the stored rows themselves, the squared distance between the mean
     features of real and stored rows of each class in every layer, plus the cross-entropy of
-    real rows classified by the stored rows' centres. Networks are replaced, or trained on the
-    stored rows, as their accuracy on real rows says.
+    real rows classified by the stored rows' centres. Between steps the network is trained on
+    the stored rows, and replaced once its accuracy on real rows has settled.
 
     .. warning::
        A condenser is a transformer: ``make_pipeline(CAFECondenser(), LogisticRegression())``
@@ -57,8 +59,9 @@ class CAFECondenser(MatchingCondenser):
         Where 4-D X has its channels. "auto" takes the only axis of 4 or fewer.
     preset : {"paper"}, default=None
         Whose settings "auto" takes: None is ours, "paper" the published ones, for images:
-        2,000 iterations of SGD with 256 real rows per class, a start from noise. What is given
-        beside it stays as given; ``params_`` holds them all.
+        20,000 iterations of SGD with 256 real rows per class, which are 2,000 networks of ten,
+        the fewest each has, and a start from noise. What is given beside it stays as given;
+        ``params_`` holds them all.
     network : str or callable, default="auto"
         The network whose layers are matched, as for :class:`M3DCondenser`; its outputs are a
         logit per class. Of a ConvNet and an MLP every layer counts, of another module what it
@@ -151,9 +154,11 @@ class CAFECondenser(MatchingCondenser):
     which a network's accuracy is looked at after each step, is 20 real rows per class, drawn once.
 
     Cost per iteration: forward of C·(`batch_real` + m) rows and backward of C·m, with m =
-    min(ipc·factor², 200), a look at the query set, and now and then up to 100 epochs of training
-    on the stored rows. The device is waited for once an iteration. All classes go through
-    together, their rows in chunks.
+    min(ipc·factor², 200), and 10 to 100 epochs of training on the stored rows, with a look at the
+    query set after each, until 10 of them lie within 0.03. A network is replaced when the looks
+    after its last 10 steps lie within 0.04. The device is waited for at each look. All classes
+    go through together, their rows in chunks. The published loop draws the query set anew for
+    each look, and copies of it are about that train until 10 looks are *not* within 0.03.
 
     References
     ----------
@@ -275,7 +280,7 @@ class CAFECondenser(MatchingCondenser):
         if len(shape) == 3 and not is_accelerator(task.device):
             settings["batch_real"] = 32  # all layers by torch's modules, which take their time
         if self.preset == "paper":
-            settings |= {"max_iter": 2_000, "batch_real": BATCH, "init": "noise"}
+            settings |= {"max_iter": NETWORKS * WINDOW, "batch_real": BATCH, "init": "noise"}
         if settings["optimizer"] == "sgd":
             rate = in_units(RATE, task.units.std)
             settings |= {"learning_rate": rate, "momentum": 0.5, "schedule": "step"}

@@ -1,10 +1,11 @@
 r"""Matching every layer's features, and telling real rows by synthetic centres (CAFE, CVPR-22).
 
-.. math:: L_c = \sum_l w_l \, \| \mu_l(T_c) - \mu_l(S_c) \|^2 + \frac{0.01}{|T_c|}
+.. math:: L_c = \sum_l w_l \, \| \mu_l(T_c) - \mu_l(S_c) \|^2 + 0.01
           \sum_{x \in T_c} \mathrm{CE}(f(x) \cdot [\mu(S_1) \dots \mu(S_C)], c)
 
 with μ_l the mean of layer l's features and f the last ones. Weights w are 0.1 but for the
-last block and its pooled output, which count 1.
+last block and its pooled output, which count 1. The cross-entropy is a sum over the real rows,
+as in the published code: a mean of 256 rows would hardly count beside the distances.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def layer_distances(network: nn.Module, batch: Batch) -> Tensor:
         total = total + weight * (target - own).square().sum(1)
     classes = range_numbers(batch.real_counts, last.device)
     losses = F.cross_entropy(last @ synthetic[-1].t(), classes, reduction="none")
-    return total + DISCRIMINATION * class_means(losses[:, None], batch.real_counts)[:, 0]
+    sizes = upload([float(count) for count in batch.real_counts], last.device)
+    return total + DISCRIMINATION * sizes * class_means(losses[:, None], batch.real_counts)[:, 0]
 
 
 def layer_means(

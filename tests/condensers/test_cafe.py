@@ -28,7 +28,7 @@ def test_the_papers_preset_is_the_published_loop():
         "factor": 1,
         "augmentation": [],
         "init": "noise",
-        "max_iter": 2_000,
+        "max_iter": 20_000,  # 2,000 networks of ten steps
         "batch_real": 256,
         "optimizer": "sgd",
         "learning_rate": pytest.approx(0.1 * (X / 255).var(), rel=1e-3),

@@ -26,10 +26,10 @@ class BilevelNetworks(NetworksOfStoredRows):
     """A network until the rows have nothing more to learn from it, trained while they have.
 
     After each step of the rows the network's accuracy on a query set of real rows is noted.
-    When the last 10 lie within 0.04 a fresh network takes its place; when they do not, it is
-    trained on the stored rows until 10 epochs' accuracies lie within 0.03. Either way the
-    window begins anew. The branch needs the accuracy, so the device is waited for once an
-    iteration.
+    When its last 10 lie within 0.04 a fresh network takes its place; until then it is trained
+    on the stored rows, until 10 epochs' accuracies lie within 0.03. So a network stays for 10
+    steps or more, and each but its last is followed by 10 epochs or more. The branches need
+    the accuracies, so the device is waited for at each.
 
     Parameters
     ----------
@@ -58,13 +58,11 @@ class BilevelNetworks(NetworksOfStoredRows):
         if not progress.n_iter:
             return network, True
         self.window.append(self._accuracy())
-        if len(self.window) < WINDOW:
-            return network, False
-        if _span(self.window) < OUTER:
+        if len(self.window) == WINDOW and _span(self.window) < OUTER:
             self.fresh.redraw()
+            self.window.clear()
         else:
             self._train_until_settled(progress.rows)
-        self.window.clear()
         return network, True
 
     def _train_until_settled(self, stored: Tensor) -> None:

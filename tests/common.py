@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import check_estimator
 from threadpoolctl import threadpool_limits
+from torch import nn
 
 import m3d_sklearn
 from m3d_sklearn import (
@@ -41,6 +42,15 @@ from m3d_sklearn import (
 # Work this small gains nothing from threads, which wait for each other on a busy machine.
 torch.set_num_threads(1)
 threadpool_limits(1)
+
+
+class Dropping(nn.Sequential):
+    """A user's network whose passes draw numbers, for tables."""
+
+    def __init__(self, input_shape: tuple[int, ...], n_outputs: int) -> None:
+        layers = nn.Linear(*input_shape, 16), nn.ReLU(), nn.Dropout(0.5)
+        super().__init__(*layers, nn.Linear(16, n_outputs))
+
 
 SMALL: dict[type, Any] = {
     Random: lambda: Random(ipc=2, random_state=0),

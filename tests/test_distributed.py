@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from common import colour, digits, iris
+from common import Dropping, colour, digits, iris
 from ranks import begin, in_ranks, outcomes
 
 from m3d_sklearn import (
@@ -41,8 +41,10 @@ RUNS = {
     "M3D, unequal classes": (M3DCondenser, digits, {"ipc": {0: 5, 1: 1, 2: 2}}),
     "M3D, tol": (M3DCondenser, iris, {"tol": 1e-9, "n_iter_no_change": 10, "max_iter": 60}),
     "M3D, from a file": (M3DCondenser, digits, {"cache": 0, "batch_real": 5}),
+    "M3D, dropout": (M3DCondenser, iris, {"network": Dropping}),
     "DM": (DMCondenser, digits, {}),
     "DC": (DCCondenser, digits, {"iterations_per_network": 3, "inner_epochs": 1}),
+    "DC, dropout": (DCCondenser, iris, {"network": Dropping, "iterations_per_network": 3}),
     "DSA": (DSACondenser, colour, {"iterations_per_network": 3, "inner_epochs": 1}),
     "CAFE": (CAFECondenser, digits, {}),
     "IDM": (IDMCondenser, iris, {"push_every": 2, "queue_size": 3}),

@@ -8,10 +8,22 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from m3d_sklearn import Herding, KCenter, M3DCondenser, NetworkClassifier, evaluate
+from m3d_sklearn import (
+    CAFECondenser,
+    DCCondenser,
+    DMCondenser,
+    DSACondenser,
+    Herding,
+    IDMCondenser,
+    KCenter,
+    M3DCondenser,
+    NetworkClassifier,
+    evaluate,
+)
 from m3d_sklearn.condensers._m3d import MMDObjective
 from m3d_sklearn.condensers._pool import trained_networks
 from m3d_sklearn.core.augmentation import MATCHING
+from m3d_sklearn.core.host_rows import HostRows
 from m3d_sklearn.core.kernels import make_kernel
 from m3d_sklearn.core.loop import condense
 from m3d_sklearn.core.many import ManyConvNets, together
@@ -173,6 +185,25 @@ def test_recorded_steps_are_the_plain_ones(counts, iterations_per_draw, monkeypa
         start = torch.rand(sum(counts), *SHAPE, generator=torch.Generator().manual_seed(1))
         rows.append(condense(start.double().to(CUDA), *rest).rows)
     torch.testing.assert_close(*rows, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "cls", [CAFECondenser, DCCondenser, DMCondenser, DSACondenser, IDMCondenser]
+)
+def test_recorded_steps_of_every_method(cls, digits, monkeypatch):
+    curves = []
+    for able in (True, False):
+        monkeypatch.setattr("m3d_sklearn.core.gpu.graphs.records", lambda d, able=able: able)
+        model = cls(2, max_iter=31, batch_real=20, precision="float32", device="cuda")
+        curves.append(model.set_params(random_state=0).fit(*digits).loss_curve_)
+        assert np.isfinite(model.condensed_.X).all()
+    np.testing.assert_allclose(*curves, rtol=0.02)
+
+
+def test_rows_that_are_read_ahead_go_to_the_gpu_of_the_run():
+    """Another thread's current GPU is the first one, whatever the run's is."""
+    rows = HostRows(lambda numbers: torch.zeros(len(numbers), 3), (5, 3), CUDA, cache=0)
+    assert rows.device == torch.device("cuda", torch.cuda.current_device())
 
 
 @pytest.mark.parametrize("soft", [False, True])

@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from common import colour, digits, iris, quietly
+from common import Dropping, colour, digits, iris, quietly
 from killed_fits import ITERATIONS, Fit, saved_iterations
 
 from m3d_sklearn import (
@@ -88,6 +88,12 @@ RUNS = {
         },
     ),
     "published": (M3DCondenser, digits, {"preset": "paper"}),
+    "dropout": (M3DCondenser, iris, {"network": Dropping}),
+    "dropout, a draw for some iterations": (
+        M3DCondenser,
+        iris,
+        {"network": Dropping, "batch_real": 5, "iterations_per_draw": 4},
+    ),
     "momentum 0": (M3DCondenser, digits, {"optimizer": "sgd", "momentum": 0.0}),
     "tol": (M3DCondenser, iris, {"tol": 1e-9, "n_iter_no_change": 10, "max_iter": 60}),
     "DM": (DMCondenser, digits, {"batch_real": 5}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,13 +189,14 @@ class MatchingCondenser(BaseCondenser):
         given = None if isinstance(init, str) else given_rows(init, task, recipe.factor)
         every = int(settings.get("iterations_per_network", 1))
         fresh = FreshNetworks(spec, shape, len(task.data.classes), every, task.stream)
-        _check_features(fresh.network, shape, task)
+        _check_features(fresh)
         pools = make_pools(task, self.cache)
         start = drawn_rows(init, pools, recipe, task.stream) if given is None else given
         rows = sum(pools.batch_counts(recipe.batch_real)) + 3 * sum(decoded_counts(recipe))
         fresh.expect(recipe.max_iter * rows, recipe.max_time)
         objective = self._objective(settings)
         source = self._source(fresh, task, pools, settings, rows)
+        recipe = replace(recipe, random_passes=fresh.random_passes)
         return Run(
             task=task,
             recipe=recipe,
@@ -223,7 +225,8 @@ class MatchingCondenser(BaseCondenser):
 
     def _share(self, recipe: Recipe, pools: ClassPools, source: NetworkSource) -> Share:
         """Of the classes over the processes, by the rows that go through the network."""
-        if not self._INDEPENDENT:
+        # What a pass draws depends on who goes through with it.
+        if recipe.coupled or recipe.random_passes:
             return Share.whole(ranks(), recipe.counts)
         real, decoded = pools.batch_counts(recipe.batch_real), decoded_counts(recipe)
         costs = [n + 2 * m for n, m in zip(real, decoded, strict=True)]
@@ -285,15 +288,17 @@ def _check_factor(factor: int, shape: tuple[int, ...]) -> None:
         )
 
 
-def _check_features(network: torch.nn.Module, shape: tuple[int, ...], task: Task) -> None:
+def _check_features(fresh: FreshNetworks) -> None:
     """Send two grey rows through, so that a factory's mistake shows before any work."""
+    rows = torch.zeros(2, *fresh.input_shape, device=fresh.stream.device)
     try:
-        with torch.no_grad(), borrowed_global_generators(task.stream):
-            features = embed(network, torch.zeros(2, *shape, device=task.device))
+        with torch.no_grad(), borrowed_global_generators(fresh.stream) as drew:
+            features = embed(fresh.network, rows)
+            fresh.random_passes |= drew()
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(
-            f"network must take rows of shape {tuple(shape)} (channels first); it failed with: "
-            f"{error}"
+            f"network must take rows of shape {tuple(fresh.input_shape)} (channels first); it "
+            f"failed with: {error}"
         ) from error
     if features.shape[0] != 2 or features.shape[1] == 0 or not features.is_floating_point():
         raise ValueError(

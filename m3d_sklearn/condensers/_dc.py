@@ -320,10 +320,11 @@ def _check_gradients(fresh: FreshNetworks) -> None:
     rows = torch.zeros(2, *fresh.input_shape, device=fresh.stream.device)
     synthetic = rows.clone().requires_grad_(True)
     try:
-        with borrowed_global_generators(fresh.stream):
+        with borrowed_global_generators(fresh.stream) as drew:
             outputs = tuple(fresh.network(rows).shape)
             loss = gradient_distance(fresh.network, Batch(rows, [2], synthetic, [2])).sum()
             torch.autograd.grad(loss, synthetic, allow_unused=True)
+            fresh.random_passes |= drew()
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ValueError(
             "network must be made of operations that can be differentiated twice and mapped over "

@@ -85,8 +85,9 @@ def check_outputs(fresh: FreshNetworks, needs: str, advice: str = "Use another n
     """Raise a ValueError unless a network gives an output per class, which training needs."""
     network = fresh.network
     rows = torch.zeros(2, *fresh.input_shape, device=fresh.stream.device)
-    with torch.no_grad(), borrowed_global_generators(fresh.stream):
+    with torch.no_grad(), borrowed_global_generators(fresh.stream) as drew:
         outputs = network(rows), classify(network, embed(network, rows))
+        fresh.random_passes |= drew()
     for given, how in zip(outputs, ("", "by its embed and head "), strict=True):
         if tuple(given.shape) != (2, fresh.n_outputs):
             raise ValueError(

@@ -5,8 +5,8 @@ r"""Distance between the gradients that real and synthetic rows give a network's
 
 over layers l and their output units o, with g and ĝ the gradients of the mean cross-entropy
 of one class's real and synthetic rows (DC, ICLR-21, eq. 10). Biases and norms are left out.
-One value per class, the gradients of all classes in one mapped pass (images on a CPU: class
-after class).
+One value per class, the gradients of all classes in one mapped pass; class after class for
+images on a CPU, and where a row's output depends on the rows beside it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.func import functional_call, grad, vmap
 
 from m3d_sklearn.core.devices import autocast, is_accelerator
 from m3d_sklearn.core.mmd import stack_classes
-from m3d_sklearn.core.networks import ByModules
+from m3d_sklearn.core.networks import ByModules, sees_batches
 from m3d_sklearn.core.step import Batch
 
 __all__ = ["class_gradients", "gradient_distance", "unit_distances"]
@@ -61,8 +61,6 @@ def class_gradients(
     weights = {n: p.detach() for n, p in module.named_parameters() if p.ndim > 1}
     rest = {n: p.detach() for n, p in module.named_parameters() if p.ndim <= 1}
     rest |= dict(module.named_buffers())
-    stacked, shares = stack_classes(rows.flatten(1), counts)
-    stacked = stacked.unflatten(2, rows.shape[1:])
     labels = torch.arange(len(counts), device=rows.device) + batch.first
 
     def loss(weights: dict[str, Tensor], own: Tensor, share: Tensor, label: Tensor) -> Tensor:
@@ -71,10 +69,15 @@ def class_gradients(
         losses = F.cross_entropy(logits, label.expand(len(own)), reduction="none")
         return (share * losses).sum()
 
-    if rows.ndim == 4 and not is_accelerator(rows.device):
-        # Mapped convolutions are grouped ones, which a CPU does at half the speed.
-        each = map(partial(grad(loss), weights), stacked, shares, labels)
+    # Mapped convolutions are grouped ones, which a CPU does at half the speed; and mapped
+    # classes have as many rows each, some of them padding that a norm of batches would count.
+    if (rows.ndim == 4 and not is_accelerator(rows.device)) or sees_batches(network):
+        own = rows.split(counts)
+        means = [part.new_full((len(part),), 1 / len(part)) for part in own]
+        each = map(partial(grad(loss), weights), own, means, labels)
         return {name: torch.stack(own) for name, own in _by_name(list(each)).items()}
+    stacked, shares = stack_classes(rows.flatten(1), counts)
+    stacked = stacked.unflatten(2, rows.shape[1:])
     mapped = vmap(grad(loss), in_dims=(None, 0, 0, 0), randomness="different")
     return mapped(weights, stacked, shares, labels)
 

@@ -45,6 +45,8 @@ class HostRows:
         one = read(np.zeros(1, np.int64))
         self._strides, self.dtype = one.stride()[1:], one.dtype
         self._kept = self._empty(min(shape[0], cache // max(1, one.nbytes)))
+        # With its number: the thread that reads ahead may have another current GPU.
+        self.device = self._kept.device
         self._place = np.full(shape[0], -1)  # of a row among those kept
         self._n_kept = 0
         self._numbers = np.empty(0, np.int64)  # rows that were read ahead for this draw

@@ -299,7 +299,7 @@ def draws_nothing(network: nn.Module) -> bool:
     return type(network) in (ConvNet, MLP)
 
 
-def generators_for(network: nn.Module, stream: Stream) -> contextlib.AbstractContextManager[None]:
+def generators_for(network: nn.Module, stream: Stream) -> contextlib.AbstractContextManager[Any]:
     """Where passes of a network draw numbers (dropout): the run's, not the global generators'."""
     if draws_nothing(network):
         return contextlib.nullcontext()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,20 +88,22 @@ class Stream:
 
 
 @contextmanager
-def borrowed_global_generators(stream: Stream) -> Iterator[None]:
+def borrowed_global_generators(stream: Stream) -> Iterator[Callable[[], bool]]:
     """Seed the global generators of the CPU and the run's device, and put them back after.
 
     For code that draws from nowhere else, such as a layer's own initialisation. Threads that
-    fit side by side take turns.
+    fit side by side take turns. Gives what tells whether any number has been drawn.
     """
     generators = global_generators(stream.device)
     seed = stream.seed()
     with TURNS.setdefault(os.getpid(), threading.RLock()):
         states = [generator.get_state() for generator in generators]
         try:
-            for generator in generators:
-                generator.manual_seed(seed)
-            yield
+            seeded = [generator.manual_seed(seed).get_state() for generator in generators]
+            yield lambda: any(
+                not torch.equal(generator.get_state(), state)
+                for generator, state in zip(generators, seeded, strict=True)
+            )
         finally:
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)

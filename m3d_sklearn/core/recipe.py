@@ -47,6 +47,9 @@ class Recipe:
         Iterations between two draws of real rows, augmentation and decoded rows.
     coupled : bool
         Whether a class's loss depends on the other classes: they all go through together.
+    random_passes : bool
+        Whether passes through the network draw numbers (dropout): then real rows go through
+        in every iteration, and processes do not share classes out.
     """
 
     counts: list[int]
@@ -64,6 +67,7 @@ class Recipe:
     precision: torch.dtype = torch.float32
     iterations_per_draw: int = 1
     coupled: bool = False
+    random_passes: bool = False
 
 
 def decoded_counts(recipe: Recipe) -> list[int]:

@@ -158,7 +158,8 @@ class Gradient:
         self.alike = len(set(recipe.counts)) == len(set(pools.batch_counts(recipe.batch_real))) == 1
         # What is read from the host cannot be recorded.
         self.alike = self.alike and isinstance(pools.rows, Tensor)
-        self.keeps_real = self.fixed_real or recipe.iterations_per_draw > 1
+        again = self.fixed_real or recipe.iterations_per_draw > 1
+        self.keeps_real = again and not recipe.random_passes
         self.graphs = Graphs(self.device)
         self.memory = working_memory(self.device)
         self.parts = split_classes(pools, recipe, self.memory, self.device, own)
@@ -176,7 +177,7 @@ class Gradient:
         """Fill ``rows.grad`` and give each class's loss; less memory is tried if need be."""
         if not self.parts:
             return rows.new_zeros(0)
-        same_real = not new_network and (self.fixed_real or not new_draw)
+        same_real = self.keeps_real and not new_network and (self.fixed_real or not new_draw)
         while True:
             try:
                 return self._over_parts(rows, network, drawn, whole, same_real)

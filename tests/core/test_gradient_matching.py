@@ -94,6 +94,17 @@ def test_mapped_images_are_those_in_turn(monkeypatch):
     torch.testing.assert_close(gradient_distance(network, batch), in_turn)
 
 
+@pytest.mark.parametrize("accelerator", [False, True])
+@pytest.mark.parametrize("shape", [(6,), (1, 6, 1)])
+def test_a_norm_of_batches_sees_a_classs_own_rows_alone(monkeypatch, accelerator, shape):
+    """And not what would fill a smaller class up."""
+    norm = nn.BatchNorm1d(4, track_running_stats=False)
+    layers = nn.Flatten(), nn.Linear(6, 4), norm, nn.ReLU(), nn.Linear(4, 5)
+    network, batch = nn.Sequential(*layers).double(), batch_of(shape, (3, 2, 5), (2, 4, 3))
+    monkeypatch.setattr(gradient_matching, "is_accelerator", lambda device: accelerator)
+    torch.testing.assert_close(gradient_distance(network, batch), plain_distances(network, batch))
+
+
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_gradient_by_finite_differences(kind):
     make, shape, _ = NETWORKS[kind]

@@ -80,6 +80,17 @@ def test_borrowed_generators_follow_the_stream_and_are_given_back():
 
 
 @pytest.mark.usefixtures("globals_untouched")
+def test_who_borrows_is_told_of_what_was_drawn():
+    with borrowed_global_generators(Stream(3, CPU)) as drew:
+        assert not drew()
+        torch.rand(0)
+        torch.zeros(4)
+        assert not drew()
+        torch.rand(1)
+        assert drew()
+
+
+@pytest.mark.usefixtures("globals_untouched")
 def test_threads_take_turns_with_the_borrowed_generators():
     first, second, end, at_once = (threading.Event() for _ in range(4))
     at_once.set()

@@ -24,6 +24,11 @@ class FreshNetworks:
     """A network with new random weights every few iterations, never trained.
 
     Its weights are frozen, so that no gradient is computed for them.
+
+    Attributes
+    ----------
+    random_passes : bool
+        Whether a pass has been seen to draw numbers (dropout), by who has tried one.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class FreshNetworks:
         self.network = build(network, input_shape, n_outputs, stream).train()
         self.built = as_built(self.network)
         self.network.requires_grad_(False)
+        self.random_passes = False
 
     def expect(self, rows: float, seconds: float | None = None) -> None:
         """Compile for a run that will send `rows` rows through in these seconds, where it pays."""

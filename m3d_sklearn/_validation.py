@@ -199,15 +199,22 @@ def _labels_of(rows: LazyRows, source: DatasetSource) -> np.ndarray:
     return source.labels()
 
 
-def check_new(estimator: Any, X: Any) -> np.ndarray:
-    """Check rows for a fitted estimator, and give them as an array in the caller's layout."""
+def check_rows(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
+    """Check rows by themselves, and give them as an array in the caller's layout.
+
+    With `reset` the estimator remembers their columns, as in ``fit``, else they have to be those.
+    """
     X = to_numpy(X)
     source = as_source(X)
     X = X if source is None else source[:]
     if _ndim(X) > 2:
-        X = _check_images(estimator, X, None, reset=False)
-    else:
-        X = _check_table(estimator, X, reset=False)
+        return _check_images(estimator, X, None, reset=reset)
+    return _check_table(estimator, X, reset=reset)
+
+
+def check_new(estimator: Any, X: Any) -> np.ndarray:
+    """Check rows for a fitted estimator, and give them as an array in the caller's layout."""
+    X = check_rows(estimator, X, reset=False)
     expected = estimator.sample_shape_in_
     if X.shape[1:] != expected:
         raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from m3d_sklearn.layout import Layout
 
-__all__ = ["choose_layout"]
+__all__ = ["MOST_CHANNELS", "choose_layout"]
 
 MOST_CHANNELS = 4  # an axis this short may be channels; one longer is a side
 

@@ -66,7 +66,9 @@ def compare(
         the device where a condenser names none.
     datasets : str, Dataset, list of them, or dict
         Names or folders for :func:`m3d_sklearn.datasets.load`, data sets, or a dict of label
-        to a data set or to ``(X_train, y_train, X_test, y_test)``.
+        to a name, a data set or ``(X_train, y_train, X_test, y_test)``: arrays, DataFrames,
+        tensors or lists, with any labels, as ``fit`` takes them. ``y_test`` holds labels of
+        ``y_train`` alone.
     ipc : int or list of int, default=(1, 10, 50)
         Stored rows of each class.
     seeds : int or list of int, default=3

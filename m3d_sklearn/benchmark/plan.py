@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from sklearn.base import clone
 
 from m3d_sklearn import _validation as validation
 from m3d_sklearn._validation import Integral, Interval
 from m3d_sklearn.base import BaseCondenser
+from m3d_sklearn.benchmark.arrays import as_dataset
 from m3d_sklearn.benchmark.cells import Cell, Settings
 from m3d_sklearn.benchmark.commands import cell_command
 from m3d_sklearn.benchmark.methods import REFERENCES, Methods, resolve_methods
@@ -87,7 +87,7 @@ def plan(
     models = [models] if isinstance(models, str) else models
     optional = TRANSFER if "transfer" in models else ()
     for name, dataset in data.items():
-        taken = fitting(settings.models, _canonical_shape(dataset), name, optional)
+        taken = fitting(settings.models, dataset.layout.canonical_shape, name, optional)
         own = dataclasses.replace(settings, models=taken)
         # Seed after seed: a grid that is stopped early has whole tables of fewer seeds.
         places = [
@@ -153,8 +153,7 @@ def _dataset(value: Any, root: str | Path | None, label: str = "") -> Dataset:
             "datasets must hold names, Datasets or (X_train, y_train, X_test, y_test) under a "
             f"label; got {type(value).__name__}."
         ) from error
-    names = tuple(str(name) for name in np.unique(np.asarray(y_train)))
-    return Dataset(label, X_train, y_train, X_test, y_test, names, "arrays")
+    return as_dataset(label, X_train, y_train, X_test, y_test)
 
 
 def _named(
@@ -177,15 +176,6 @@ def _iterations(curve: Iterable[int]) -> tuple[int, ...]:
     if listed and not hasattr(BaseCondenser, "set_callbacks"):
         raise ValueError("curve needs the callbacks of scikit-learn 1.9 or newer.")
     return tuple(sorted(_whole_numbers("curve", listed, 1))) if listed else ()
-
-
-def _canonical_shape(dataset: Dataset) -> tuple[int, ...]:
-    """(d,) of a table's rows, (c, h, w) of images."""
-    shape = dataset.X_train.shape[1:]
-    if len(shape) == 1:
-        return shape
-    height, width, channels = (*shape, 1)[:3]
-    return channels, height, width
 
 
 def _seeds(seeds: Any) -> Any:

@@ -188,9 +188,15 @@ def _about(data: Dataset) -> dict[str, Any]:
         "source": data.source,
         "n_train": len(data.X_train),
         "n_test": len(data.X_test),
-        "shape": list(data.X_train.shape[1:]),
+        "shape": _shape(data),
         "class_names": list(data.class_names),
     }
+
+
+def _shape(data: Dataset) -> list[int]:
+    """Of a row, channels last."""
+    shape = data.X_train.shape[1:]
+    return [*shape[1:], shape[0]] if data.layout.channel_axis == 0 else list(shape)
 
 
 def _counts(condensed: CondensedSet) -> dict[str, int]:

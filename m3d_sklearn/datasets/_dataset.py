@@ -8,11 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from m3d_sklearn import layout
+from m3d_sklearn.layout import Layout, Units, fingerprint
+from m3d_sklearn.layout_choice import MOST_CHANNELS, choose_layout
 
 __all__ = ["Dataset"]
-
-MOST_CHANNELS = 4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,9 +25,9 @@ class Dataset:
     ----------
     name : str
         Of a known data set, of the folder, or of the file without ``.npz``.
-    X_train, X_test : ndarray of shape (n, h, w), (n, h, w, c) or (n, d)
-        Images, channels last, at most 4, or rows of a table; real and finite, of one
-        shape and dtype. Downloaded images and folders give uint8.
+    X_train, X_test : ndarray of shape (n, h, w), (n, h, w, c), (n, c, h, w) or (n, d)
+        Images of at most 4 channels, or rows of a table; real and finite, of one shape and
+        dtype. Downloaded images and folders give uint8, channels last.
     y_train, y_test : ndarray of int64, shape (n,)
         Places in `class_names`.
     class_names : tuple of str
@@ -101,27 +100,33 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the four arrays, 32 hex digits; the same in any memory order."""
-        return layout.fingerprint(*self)
+        return fingerprint(*self)
 
     @cached_property
-    def _units(self) -> layout.Units:
-        shape = self.X_train.shape[1:]
-        form = layout.Layout(shape, str(self.X_train.dtype), channel_axis={3: 2}.get(len(shape)))
-        return layout.Units.measure(form.to_rows(self.X_train))
+    def layout(self) -> Layout:
+        """Where a row has its channels, height and width; channels last where both would do."""
+        shape = self.X_train.shape
+        last = len(shape) == 4 and shape[3] <= MOST_CHANNELS
+        return choose_layout(shape, self.X_train.dtype, None, -1 if last else "auto")
+
+    @cached_property
+    def _units(self) -> Units:
+        return Units.measure(self.layout.to_rows(self.X_train))
 
 
 def _check_rows(name: str, X: np.ndarray) -> None:
     if not isinstance(X, np.ndarray) or X.ndim not in (2, 3, 4) or 0 in X.shape:
         raise ValueError(
-            f"{name} must be an array (n, h, w), (n, h, w, c) or (n, d) with rows in it; got "
+            f"{name} must be an array (n, d), (n, h, w), (n, h, w, c) or (n, c, h, w) with rows in "
+            "it; got "
             f"{f'shape {X.shape}' if isinstance(X, np.ndarray) else type(X).__name__}."
         )
-    if X.ndim == 4 and X.shape[3] > MOST_CHANNELS:
+    if X.ndim == 4 and min(X.shape[1], X.shape[3]) > MOST_CHANNELS:
         raise ValueError(
-            f"{name} must have its channels last, at most {MOST_CHANNELS} of them; got shape "
-            f"{X.shape}. np.moveaxis(X, 1, -1) moves them there."
+            f"{name} must have its channels last or first, at most {MOST_CHANNELS} of them; got "
+            f"shape {X.shape}."
         )
-    if X.dtype.kind not in "uif":
+    if X.dtype.kind not in "buif":
         raise ValueError(f"{name} must hold real numbers; got dtype {X.dtype}.")
     if X.dtype.kind == "f" and not np.isfinite(X).all():
         raise ValueError(f"{name} must be finite; got NaN or infinity.")

@@ -131,9 +131,9 @@ BAD = {
         "X_train must be finite; got NaN",
     ),
     "other shape": (four(x_test=images(4, 0, (5, 5))), "must have rows of one shape and dtype"),
-    "channels first": (
-        four(x_train=images(8, 0, (3, 9, 9)), x_test=images(4, 0, (3, 9, 9))),
-        "channels last",
+    "many channels": (
+        four(x_train=images(8, 0, (5, 9, 9)), x_test=images(4, 0, (5, 9, 9))),
+        "channels last or first",
     ),
     "real labels": (four(y_train=np.zeros(8)), "training labels must be one axis of whole numbers"),
     "one-hot": (four(y_test=np.eye(4, dtype=int)), r"test labels must be one axis.*\(4, 4\)"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
@@ -65,6 +66,17 @@ def saved(data: Dataset, folder: Path) -> Path:
     return path
 
 
+def photos(folder: Path) -> Path:
+    """A folder of images of two classes and several sizes."""
+    rng = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (folder / "photos" / name).mkdir(parents=True)
+        for number, side in enumerate((20, 24, 30, 22, 28)):
+            pixels = rng.integers(0, 255, (side, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{number}.png")
+    return folder / "photos"
+
+
 def quick(methods: Any = "random", datasets: Any = None, ipc: Any = 1, **settings: Any) -> Any:
     """compare() with little to do."""
     return compare(methods, table() if datasets is None else datasets, ipc, **(QUICK | settings))
@@ -73,6 +85,7 @@ def quick(methods: Any = "random", datasets: Any = None, ipc: Any = 1, **setting
 def grid_of(methods: Any = "random", datasets: Any = None, ipc: Any = 1, **settings: Any) -> Grid:
     """The cells that quick() would run."""
     rest = {"models": "auto", "protocols": "m3d", "robust": False, "curve": (), "root": None}
+    rest |= {"image_size": None}
     known = {name: value for name, value in QUICK.items() if name != "threads"}
     datasets = table() if datasets is None else datasets
     return Grid(*plan(methods, datasets, ipc, **(rest | known | settings)))

@@ -11,13 +11,16 @@ from m3d_sklearn.benchmark.cells import Cell
 from m3d_sklearn.benchmark.described import described
 from m3d_sklearn.benchmark.methods import METHODS, name_of
 from m3d_sklearn.benchmark.models import TRANSFER, Model, resolve_models
+from m3d_sklearn.datasets._load import takes_image_size
 
 __all__ = ["cell_command"]
 
 PLAIN = (type(None), bool, int, float, str, list, tuple)
 
 
-def cell_command(cell: Cell, datasets: Any, root: str | Path | None) -> str | None:
+def cell_command(
+    cell: Cell, datasets: Any, root: str | Path | None, image_size: int | None = None
+) -> str | None:
     """What to type to repeat a cell; None where an object from Python is a part of it.
 
     Parameters
@@ -26,6 +29,8 @@ def cell_command(cell: Cell, datasets: Any, root: str | Path | None) -> str | No
     datasets : object
         As :func:`compare` was given them: names can be typed, arrays cannot.
     root : str, Path or None
+    image_size : int or None
+        Of folders of images alone.
     """
     settings, method = cell.settings, name_of(cell.method, cell.condenser)
     changed = _changed(cell, method)
@@ -49,6 +54,8 @@ def cell_command(cell: Cell, datasets: Any, root: str | Path | None) -> str | No
         words += ["--curve", ",".join(map(str, settings.curve))]
     if root is not None:
         words += ["--root", str(root)]
+    if image_size is not None and takes_image_size(source, root):
+        words += ["--image-size", str(image_size)]
     if settings.device != "auto":
         words += ["--device", str(settings.device)]
     return " ".join(map(shlex.quote, [*words, "--out", "FOLDER"]))

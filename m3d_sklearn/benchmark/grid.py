@@ -47,6 +47,7 @@ def compare(
     curve: Iterable[int] = (),
     out: str | Path | None = None,
     root: str | Path | None = None,
+    image_size: int | None = None,
     device: str = "auto",
     n_jobs: int | None = None,
     threads: int | None = None,
@@ -100,6 +101,9 @@ default=("start", "kmeans", "whole")
         Results folder, made where it is missing. None keeps nothing.
     root : str or Path, default=None
         Folder of the data, for :func:`m3d_sklearn.datasets.load`.
+    image_size : int, default=None
+        Side, in pixels, that images of folders are resized and cut to, as for
+        :func:`m3d_sklearn.datasets.load`. It leaves other data sets as they are.
     device : str, default="auto"
         As for the condensers. Of several GPUs "auto" gives each cell one of its own.
     n_jobs : int, default=None
@@ -149,6 +153,7 @@ default=("start", "kmeans", "whole")
         robust=robust,
         curve=curve,
         root=root,
+        image_size=image_size,
         device=device,
     )
     check_jobs(n_jobs, threads)

@@ -21,6 +21,7 @@ from m3d_sklearn.benchmark.models import TRANSFER, fitting, resolve_models
 from m3d_sklearn.core.devices import resolve_device
 from m3d_sklearn.core.training import PROTOCOLS
 from m3d_sklearn.datasets import Dataset, load
+from m3d_sklearn.datasets._load import takes_image_size
 
 __all__ = ["plan"]
 
@@ -52,6 +53,7 @@ def plan(
     robust: bool,
     curve: Iterable[int],
     root: str | Path | None,
+    image_size: int | None,
     device: str,
 ) -> tuple[list[Cell], dict[str, Dataset]]:
     """Check what :func:`compare` was given, and lay out its cells.
@@ -82,7 +84,7 @@ def plan(
             _check_method(label, condenser)
     ipcs = _whole_numbers("ipc", ipc, 1)
     numbers = _whole_numbers("seeds", _seeds(seeds), 0, given=seeds)
-    data = resolve_datasets(datasets, root)
+    data = resolve_datasets(datasets, root, image_size)
     cells = []
     models = [models] if isinstance(models, str) else models
     optional = TRANSFER if "transfer" in models else ()
@@ -102,7 +104,8 @@ def plan(
             if condenser is not None:
                 condenser = clone(condenser).set_params(ipc=count, random_state=seed)
             cell = Cell(name, dataset.fingerprint, label, condenser, count, seed, own)
-            cells.append(dataclasses.replace(cell, command=cell_command(cell, datasets, root)))
+            command = cell_command(cell, datasets, root, image_size)
+            cells.append(dataclasses.replace(cell, command=command))
     return cells, data
 
 
@@ -120,16 +123,23 @@ def _check_method(label: str, condenser: BaseCondenser) -> None:
         raise ValueError(f"method {label!r}: {error}") from error
 
 
-def resolve_datasets(datasets: Any, root: str | Path | None = None) -> dict[str, Dataset]:
+def resolve_datasets(
+    datasets: Any, root: str | Path | None = None, image_size: int | None = None
+) -> dict[str, Dataset]:
     """Labels and data sets; see :func:`compare`."""
     if isinstance(datasets, (str, Path, Dataset)):
         datasets = [datasets]
-    if isinstance(datasets, Mapping):
-        found = {str(label): _dataset(value, root, str(label)) for label, value in datasets.items()}
-    elif not isinstance(datasets, Iterable):
+    if not isinstance(datasets, Iterable):
         raise TypeError(f"datasets must be a name, a Dataset, a list or a dict; got {datasets!r}.")
+    labelled = datasets.items() if isinstance(datasets, Mapping) else [("", d) for d in datasets]
+    if image_size is not None and not any(_is_folder(value, root) for _, value in labelled):
+        raise ValueError(
+            f"image_size must be None where no data set is a folder of images; got {image_size!r}."
+        )
+    listed = [_dataset(value, root, image_size, str(label)) for label, value in labelled]
+    if isinstance(datasets, Mapping):
+        found = dict(zip(map(str, datasets), listed, strict=True))
     else:
-        listed = [_dataset(value, root) for value in datasets]
         found = {dataset.name: dataset for dataset in listed}
         if len(found) < len(listed):
             raise ValueError(
@@ -141,11 +151,15 @@ def resolve_datasets(datasets: Any, root: str | Path | None = None) -> dict[str,
     return found
 
 
-def _dataset(value: Any, root: str | Path | None, label: str = "") -> Dataset:
+def _is_folder(value: Any, root: str | Path | None) -> bool:
+    return isinstance(value, (str, Path)) and takes_image_size(value, root)
+
+
+def _dataset(value: Any, root: str | Path | None, image_size: int | None, label: str) -> Dataset:
     if isinstance(value, Dataset):
         return value
     if isinstance(value, (str, Path)):
-        return load(value, root=root)
+        return load(value, root=root, image_size=image_size if _is_folder(value, root) else None)
     try:
         X_train, y_train, X_test, y_test = value
     except (TypeError, ValueError) as error:

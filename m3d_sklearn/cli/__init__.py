@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from m3d_sklearn.__about__ import __version__
 from m3d_sklearn.cli import _compare, _condense, _evaluate, _report
-from m3d_sklearn.cli._words import tell
+from m3d_sklearn.cli._words import as_flags, tell
 
 __all__ = ["main"]
 
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _one_line
             return options.run(options)
     except EXPECTED as error:
-        tell("error", str(error).strip() or type(error).__name__)
+        tell("error", as_flags(str(error).strip()) or type(error).__name__)
         return 2
     except KeyboardInterrupt:
         print("m3d_sklearn: interrupted", file=sys.stderr)

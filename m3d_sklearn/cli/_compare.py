@@ -40,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "curve": [],
     "set": {},
     "root": None,
+    "image_size": None,
     "device": "auto",
     "jobs": None,
     "threads": None,
@@ -106,6 +107,7 @@ def add_parser(commands: Any) -> None:
         metavar="METHOD.NAME=VALUE",
         help="a parameter of a method, again for more",
     )
+    parser.add_argument("--image-size", type=int, help="side that images of folders are cut to")
     parser.add_argument("--out", type=place, metavar="FOLDER", help="where results go")
     parser.add_argument("--jobs", type=int, help="cells side by side, -1 for all cores (1)")
     parser.add_argument("--threads", type=positive, help="of each cell (cores / jobs)")
@@ -138,6 +140,7 @@ def run(options: argparse.Namespace) -> int:
         robust=chosen["robust"],
         curve=chosen["curve"],
         root=chosen["root"],
+        image_size=chosen["image_size"],
         device=chosen["device"],
     )
     grid = Grid(cells, data)

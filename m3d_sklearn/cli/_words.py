@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from m3d_sklearn.base import BaseCondenser
 __all__ = [
     "add_common",
     "add_training",
+    "as_flags",
     "check_place",
     "names",
     "numbers",
@@ -29,6 +31,11 @@ __all__ = [
 def tell(kind: str, text: object) -> None:
     """A line on the error stream; `text` may be of several."""
     print(f"m3d_sklearn: {kind}: {' '.join(str(text).split())}", file=sys.stderr)
+
+
+def as_flags(text: str) -> str:
+    """An error of the library with its parameter as a flag: image_size is --image-size."""
+    return re.sub(r"(?<![\w/])image_size(?![\w/])", "--image-size", text)
 
 
 def names(text: str) -> list[str]:

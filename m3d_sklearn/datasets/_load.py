@@ -14,7 +14,7 @@ from m3d_sklearn.datasets import _arrays, _folder, _imagenet_subsets, _torchvisi
 from m3d_sklearn.datasets._dataset import Dataset
 from m3d_sklearn.datasets._settings import Settings
 
-__all__ = ["available", "load"]
+__all__ = ["available", "load", "takes_image_size"]
 
 NAMES = sorted(["cifar10_jpeg", "digits", *_torchvision.SETS, *_imagenet_subsets.SUBSETS])
 SPELLINGS = {name.replace("_", ""): name for name in NAMES} | {"fmnist": "fashion_mnist"}
@@ -124,6 +124,23 @@ def load(
         "root= or the environment variable M3D_DATA names another folder. load('cifar10') "
         "gives the original images."
     )
+
+
+def takes_image_size(
+    name: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
+) -> bool:
+    """Whether image_size has a meaning for this name or path: whether images of a folder are read.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    known = _known_name(name)
+    if known is None:
+        return Path(name).suffix.lower() != ".npz"
+    settings = Settings.checked(root, False, None, None, None)
+    return known in _imagenet_subsets.SUBSETS and not _arrays.find(known, settings.root)
 
 
 def _known_name(name: str | os.PathLike[str]) -> str | None:

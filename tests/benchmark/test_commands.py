@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from grids import Told, grid_of, images, linear, saved, table
+from grids import Told, grid_of, images, linear, photos, saved, table
 from sklearn.neighbors import KNeighborsClassifier
 
 from m3d_sklearn import Herding, KCenter, KMeansCenters, M3DCondenser, Random
@@ -137,6 +137,13 @@ def test_the_folder_of_the_data_is_in_the_command(tmp_path, cells_of):
     (cell,) = grid_of("random", "mnist", root=tmp_path).cells
     (again,) = cells_of(cell.command)
     assert again.key == cell.key
+
+
+def test_the_size_of_images_is_in_the_command(tmp_path, cells_of):
+    given = [photos(tmp_path), "digits"]
+    for cell in grid_of("random", given, image_size=12).cells:
+        (again,) = cells_of(cell.command)
+        assert again.key == cell.key
 
 
 def test_a_device_may_be_an_object(data, cells_of):

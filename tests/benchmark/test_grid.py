@@ -201,6 +201,7 @@ WRONG = [
     *[("datasets", v) for v in ("best", [], {}, [3], 3, [table(), table()], {"a": (1, 2)})],
     *[("device", v) for v in ("gpu", "cuda:99")],
     *[("n_networks", v) for v in (0, 1.5)],
+    *[("image_size", v) for v in (0, 8)],  # of a table
     *[("max_steps", v) for v in (0, "epochs")],
     *[("robust", "yes"), ("verbose", "loud"), ("out", 3), ("root", 3)],
     *[("threads", v) for v in (0, "all")],

@@ -1,5 +1,5 @@
 import pytest
-from grids import grid_of, images, linear, saved, table
+from grids import grid_of, images, linear, photos, quick, saved, table
 
 from m3d_sklearn import Herding, M3DCondenser
 from m3d_sklearn.benchmark.models import ESTIMATORS
@@ -61,6 +61,47 @@ def test_data_come_in_many_forms(tmp_path):
     datasets = {"a": table(), "b": str(path), "c": X, 4: list(X)}
     assert [c[0] for c in laid_out("random", datasets)] == ["a", "b", "c", "4"]
     assert [c[0] for c in laid_out("random", [path, table("x")])] == ["filed", "x"]
+
+
+def test_images_of_a_folder_are_cut_to_a_size(tmp_path):
+    grid = grid_of("random", photos(tmp_path), image_size=12)
+    assert grid.data["photos"].X_train.shape == (8, 12, 12, 3)
+    frame = quick("random", str(tmp_path / "photos"), image_size=12, models="knn")
+    assert frame["error"].isna().all()
+
+
+def test_a_size_leaves_data_that_are_no_folder_as_they_are(tmp_path):
+    given = {"a": photos(tmp_path), "b": "digits", "c": saved(images("filed"), tmp_path)}
+    given |= {"d": images(), "e": tuple(table())}
+    found = grid_of("random", given, image_size=12).data
+    shapes = [data.X_train.shape[1:] for data in found.values()]
+    assert shapes == [(12, 12, 3), (8, 8), (6, 6), (6, 6), (4,)]
+
+
+def test_a_size_changes_no_other_key(tmp_path):
+    path = photos(tmp_path)
+    (digits,) = grid_of("random", "digits").cells
+    keys = [cell.key for cell in grid_of("random", ["digits", path], image_size=12).cells]
+    others = [cell.key for cell in grid_of("random", ["digits", path], image_size=16).cells]
+    assert digits.key == keys[0] == others[0]
+    assert keys[1] != others[1]
+
+
+def test_images_of_several_sizes_need_one(tmp_path):
+    with pytest.raises(ValueError, match="image_size must be given where images differ in size"):
+        grid_of("random", photos(tmp_path))
+
+
+@pytest.mark.parametrize("given", [table(), "digits", {"a": tuple(table())}, [table(), "digits"]])
+def test_a_size_of_nothing_is_refused(given):
+    with pytest.raises(ValueError, match=r"image_size must be None where no .* folder.*got 12"):
+        grid_of("random", given, image_size=12)
+
+
+@pytest.mark.parametrize("size", [0, -3, 1.5, "12", True])
+def test_a_wrong_size_is_refused(size, tmp_path):
+    with pytest.raises(ValueError, match=r"image_size must be a whole number of pixels.*got"):
+        grid_of("random", photos(tmp_path), image_size=size)
 
 
 def test_what_may_be_gone_through_once_is_gone_through_once():

@@ -5,7 +5,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from grids import images, saved, table
+from grids import images, photos, saved, table
 
 from m3d_sklearn.benchmark import ResultsFolder
 from m3d_sklearn.benchmark.grid import Grid
@@ -303,6 +303,7 @@ EVERY = {
     "curve": [9],
     "set": {"random": {"image_shape": [2, 2]}},
     "root": "r",
+    "image_size": 12,
     "device": "cpu",
     "jobs": 2,
     "threads": 3,
@@ -327,6 +328,7 @@ FLAGS = {
     "steps": ("1000", 1000),
     "curve": ("1", [1]),
     "root": ("s", "s"),
+    "image_size": ("16", 16),
     "device": ("auto", "auto"),
     "jobs": ("1", 1),
     "threads": ("1", 1),
@@ -336,7 +338,8 @@ FLAGS = {
 @pytest.mark.parametrize("name", FLAGS)
 def test_a_flag_goes_before_the_configuration(name, configure):
     text, value = FLAGS[name]
-    assert chosen("--config", configure(**EVERY), f"--{name}", text) == EVERY | {name: value}
+    flag = f"--{name.replace('_', '-')}"
+    assert chosen("--config", configure(**EVERY), flag, text) == EVERY | {name: value}
 
 
 def test_a_configuration_is_run(configure, data, tmp_path, capsys):
@@ -382,6 +385,7 @@ WRONG_TYPES = {
     "curve": [3, "a", [0]],
     "device": [3, "best"],
     "root": [3],
+    "image_size": [0, "a", 1.5, True, [8], 8],
     "jobs": ["all", 0, 1.5],
     "threads": [0, "all", 1.5],
     "out": [3, [], ""],
@@ -402,6 +406,7 @@ def test_a_wrong_value_is_named_in_one_line(name, value, configure, data, tmp_pa
     assert not (tmp_path / "out").exists()
     names = {"networks": "networks|n_networks", "steps": "steps|max_steps", "jobs": "jobs|n_jobs"}
     names |= {"datasets": "datasets|name", "methods": "methods|method"}
+    names |= {"image_size": "image-size"}
     assert re.search(rf"\b({names.get(name, name)})\b", said.err), said.err
 
 
@@ -442,6 +447,8 @@ def test_broken_configurations_are_named(refused, tmp_path):
         ({"device": "best"}, "device must be .*got 'best'"),
         ({"jobs": "0"}, "jobs"),
         ({"jobs": "a"}, "--jobs"),
+        ({"image_size": "a"}, "--image-size"),
+        ({"image_size": "8"}, "--image-size must be None where no .*folder.*got 8"),
         ({"threads": "0"}, "--threads: .*got '0'"),
         ({"curve": "0"}, r"curve must .*got \[0\]"),
         ({"set": "best.a=1"}, "--set must name a method.*got 'best'"),
@@ -488,6 +495,18 @@ def test_images_are_compared(compare, tmp_path, capsys):
     assert "convnet (m3d)" in capsys.readouterr().out
     (record,) = ResultsFolder(tmp_path / "out").records()
     assert np.load(tmp_path / "out" / "cells" / f"{record['name']}.npz")["X"].shape == (3, 6, 6)
+
+
+def test_images_of_several_sizes_are_compared(compare, refused, configure, tmp_path, capsys):
+    path = photos(tmp_path)
+    said = refused(datasets=path)
+    assert "--image-size must be given where images differ in size, as in --image-size=64" in said
+    assert compare(datasets=path, image_size="12", models="knn") == 0
+    (record,) = ResultsFolder(tmp_path / "out").records()
+    assert record["data"]["shape"] == [12, 12, 3]
+    assert "--image-size 12" in record["command"]
+    assert compare("--config", configure(image_size=12), datasets=path, models="knn") == 0
+    assert len(ResultsFolder(tmp_path / "out").records()) == 1
 
 
 def test_transfer_is_all_that_fit(laid_out):

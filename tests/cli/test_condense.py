@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from grids import images, saved, table
+from grids import images, photos, saved, table
 from PIL import Image
 
 from m3d_sklearn import CondensedSet, Herding, M3DCondenser
@@ -66,23 +66,13 @@ def test_a_bar_is_shown_unless_quiet(condense, tmp_path, capsys):
     assert "3/3" in capsys.readouterr().err
 
 
-@pytest.fixture
-def photos(tmp_path):
-    rng = np.random.default_rng(0)
-    for name in ("cats", "dogs"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number, side in enumerate((20, 24, 30, 22, 28)):
-            pixels = rng.integers(0, 255, (side, 20, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
-    return tmp_path / "photos"
-
-
-def test_a_folder_of_images(photos, condense, tmp_path, capsys):
-    assert condense(photos, "--image-size", "8", "--method", "random") == 0
+def test_a_folder_of_images(condense, tmp_path, capsys):
+    folder = photos(tmp_path)
+    assert condense(folder, "--image-size", "8", "--method", "random") == 0
     assert CondensedSet.load(tmp_path / "set.npz").X.shape == (4, 8, 8, 3)
     assert "rows of photos" in capsys.readouterr().out
-    assert condense(photos, "--method", "random") == 2
-    assert "image_size" in capsys.readouterr().err
+    assert condense(folder, "--method", "random") == 2
+    assert "--image-size must be given where images differ in size" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -97,7 +87,7 @@ def test_a_folder_of_images(photos, condense, tmp_path, capsys):
         (["--set", "kernel=best"], "kernel.*best"),
         (["--seed", "-1"], "random_state.*-1"),
         (["--device", "best"], "device.*best"),
-        (["--image-size", "8"], "image_size"),
+        (["--image-size", "8"], "--image-size must be None .*got --image-size=8"),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(more, said, condense, tmp_path, capsys):

@@ -66,7 +66,7 @@ def test_epochs_of_the_protocol(score, capsys):
         (["--seed", "a"], "--seed"),
         (["--device", "best"], "device"),
         (["--data", "best"], "best"),
-        (["--image-size", "8"], "image_size"),
+        (["--image-size", "8"], "--image-size must be None .*got --image-size=8"),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(more, said, score, capsys):

@@ -3,7 +3,7 @@ import argparse
 import pytest
 
 from m3d_sklearn import Herding, M3DCondenser
-from m3d_sklearn.cli._words import names, numbers, set_parameters, settings
+from m3d_sklearn.cli._words import as_flags, names, numbers, set_parameters, settings
 
 WRONG = argparse.ArgumentTypeError
 
@@ -88,3 +88,14 @@ def test_parameters_are_set():
 def test_an_unknown_parameter_is_named(name):
     with pytest.raises(ValueError, match=rf"--set must name parameters of herding.*got '{name}'"):
         set_parameters(Herding(), {"verbose": 1, name: 3}, "herding")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image_size must be 3: image_size=3", "--image-size must be 3: --image-size=3"),
+        ("a/image_size/b.png and my_image_sizes", "a/image_size/b.png and my_image_sizes"),
+    ],
+)
+def test_the_librarys_words_as_flags(text, said):
+    assert as_flags(text) == said

@@ -8,6 +8,7 @@ from sklearn.model_selection import train_test_split
 
 import m3d_sklearn.datasets
 from m3d_sklearn.datasets import Dataset, available, load
+from m3d_sklearn.datasets._load import takes_image_size
 
 REAL = Path(os.environ.get("M3D_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -177,3 +178,18 @@ def test_real_jpeg_copy(no_socket):
 
 def test_type_of_the_answer():
     assert type(load("digits")) is Dataset
+
+
+# Images of folders
+
+
+def test_a_size_is_for_folders_of_images(tmp_path):
+    (tmp_path / "photos").mkdir()
+    takes = [tmp_path / "photos", f"{tmp_path}/photos", "imagenette", "ImageWoof"]
+    assert all(takes_image_size(name, tmp_path) for name in takes)
+    others = ["digits", "mnist", "cifar10_jpeg", tmp_path / "a.npz", f"{tmp_path}/a.NPZ"]
+    assert not any(takes_image_size(name, tmp_path) for name in others)
+    save(tmp_path / "imagenette.npz")
+    assert not takes_image_size("imagenette", tmp_path)
+    with pytest.raises(ValueError, match=r"name must be one of .*got 'best'"):
+        takes_image_size("best", tmp_path)

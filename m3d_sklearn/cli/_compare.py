@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
 }
 REQUIRED = ("datasets", "methods", "out")
 GRIDS = ("ipc", "random_state")  # parameters that the grid sets
+Asked = Mapping[str, Mapping[str, Any]]  # parameters, by method or label
 
 EXAMPLES = """examples:
   python -m m3d_sklearn compare --datasets digits --methods random,herding,kcenter,m3d \\
@@ -105,7 +106,7 @@ def add_parser(commands: Any) -> None:
         type=settings,
         action="append",
         metavar="METHOD.NAME=VALUE",
-        help="a parameter of a method, again for more",
+        help="a parameter of a method or of a label, again for more",
     )
     parser.add_argument("--image-size", type=int, help="side that images of folders are cut to")
     parser.add_argument("--out", type=place, metavar="FOLDER", help="where results go")
@@ -128,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
     folder = ResultsFolder(place(chosen["out"]))
     folder.check()
     cells, data = plan(
-        chosen_methods(chosen["methods"], chosen["set"]),
+        chosen_methods(chosen["methods"], chosen["set"], _by_method(getattr(options, "set", []))),
         chosen["datasets"],
         chosen["ipc"],
         seeds=chosen["seeds"],
@@ -153,14 +154,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def resolved(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Defaults, then the configuration, then the flags."""
+    """Defaults, then the configuration, then the flags; --set goes parameter by parameter."""
     chosen = dict(DEFAULTS)
     if "config" in given:
         chosen |= read_configuration(given["config"])
-    flags = {name: given[name] for name in (*DEFAULTS, *REQUIRED) if name in given}
-    if "set" in flags:
-        flags["set"] = _by_method(flags["set"])
-    chosen |= flags
+    settled = [name for name in (*DEFAULTS, *REQUIRED) if name != "set"]
+    chosen |= {name: given[name] for name in settled if name in given}
     missing = [f"--{name}" for name in REQUIRED if not chosen.get(name)]
     if missing:
         raise ValueError(f"{', '.join(missing)} must be given, as a flag or in the --config file.")
@@ -199,7 +198,7 @@ def read_configuration(path: Path) -> dict[str, Any]:
 def _by_method(pairs: list[tuple[str, Any]]) -> dict[str, dict[str, Any]]:
     chosen: dict[str, dict[str, Any]] = defaultdict(dict)
     for key, value in pairs:
-        method, dot, name = key.partition(".")
+        method, dot, name = key.rpartition(".")  # a label may hold dots
         if not dot:
             raise ValueError(f"--set must be METHOD.NAME=VALUE; got {key}={value!r}.")
         chosen[method][name] = value
@@ -207,14 +206,15 @@ def _by_method(pairs: list[tuple[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def chosen_methods(
-    methods: Any, parameters: Mapping[str, Mapping[str, Any]]
+    methods: Any, tables: Asked, flags: Asked | None = None
 ) -> dict[str, BaseCondenser | str]:
     """Labels and condensers, with the parameters that were asked for; or "whole".
 
     Parameters
     ----------
     methods : str, list of str, or dict of label to {"method": name, parameter: value}
-    parameters : dict of method to {parameter: value}
+    tables, flags : dict of method or label to {parameter: value}
+        Tables of set in the configuration go behind a method's own, flags before it.
 
     Raises
     ------
@@ -226,17 +226,30 @@ def chosen_methods(
     else:
         shown = resolve_methods(methods).items()
         found = {label: (name_of(label, condenser), condenser, {}) for label, condenser in shown}
-    known = [name for name, _, _ in found.values()]
-    asked: dict[str | None, dict[str, Any]] = defaultdict(dict)
-    for spelled, values in parameters.items():
-        name = _one_spelling(spelled)
-        if name not in known:
-            raise ValueError(f"--set must name a method of this grid; got {spelled!r}.")
-        asked[name] |= values
+    names = {label: name for label, (name, _, _) in found.items()}
+    behind, before = _by_label(names, tables, "set"), _by_label(names, flags or {}, "--set")
     for label, (method, condenser, own) in found.items():
-        _set(condenser, method, asked[method], "--set")
+        _set(condenser, method, behind[label], "set")
         _set(condenser, method, own, f"methods.{label}")
+        _set(condenser, method, before[label], "--set")
     return {label: condenser or "whole" for label, (_, condenser, _) in found.items()}
+
+
+def _by_label(names: Mapping[str, str | None], asked: Asked, source: str) -> Asked:
+    """What was asked of each label: by the name of its method, then by its own."""
+    spellings = {spelled: _one_spelling(spelled) for spelled in asked}
+    for spelled, method in spellings.items():
+        if spelled not in names and method not in names.values():
+            raise ValueError(
+                f"{source} must name a method of this grid or its label, {', '.join(names)}; got "
+                f"{spelled!r}."
+            )
+    found: dict[str, dict[str, Any]] = {label: {} for label in names}
+    for label, name in names.items():
+        of_method = [asked[spelled] for spelled, method in spellings.items() if method == name]
+        for values in (*of_method, asked.get(label, {})):
+            found[label] |= values
+    return found
 
 
 def _of_table(label: str, about: Any) -> tuple[str | None, BaseCondenser | None, dict[str, Any]]:

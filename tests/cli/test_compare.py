@@ -363,6 +363,56 @@ def test_methods_of_a_configuration():
     assert list(chosen_methods("random", {})) == ["Random"]
 
 
+def test_a_set_flag_goes_before_the_tables(laid_out, configure):
+    """Parameter by parameter: a flag, then the method's own table, then the table of set."""
+    path = configure(
+        methods={"a": {"method": "m3d", "kernel": "linear", "tol": 0.25}, "b": {"method": "m3d"}},
+        set={"m3d": {"kernel": "poly", "max_iter": 9, "tol": 0.5, "batch_real": 7}},
+    )
+    flags = ("--set", "m3d.kernel=laplace", "--set", "m3d.max_iter=3")
+    found = {c.method: c.condenser for c in laid_out(*flags, config=path, methods=None)}
+    assert {c.kernel for c in found.values()} == {"laplace"}
+    assert {c.max_iter for c in found.values()} == {3}
+    assert {c.batch_real for c in found.values()} == {7}
+    assert (found["a"].tol, found["b"].tol) == (0.25, 0.5)
+
+
+def test_a_set_flag_takes_a_label(laid_out, configure):
+    methods = {"a": {"method": "m3d", "max_iter": 9}, "b.c": {"method": "m3d", "max_iter": 9}}
+    path = configure(methods={f'"{label}"': about for label, about in methods.items()})
+    flags = ("--set", "a.max_iter=3", "--set", "b.c.max_iter=4", "--set", "m3d.max_iter=5")
+    found = {c.method: c.condenser for c in laid_out(*flags, config=path, methods=None)}
+    assert (found["a"].max_iter, found["b.c"].max_iter) == (3, 4)  # before the method's name
+    (cell, _) = laid_out("--set", "a.kernel=linear", config=path, methods=None)
+    assert (cell.condenser.kernel, cell.condenser.max_iter) == ("linear", 9)
+
+
+def test_a_set_flag_takes_a_label_that_is_a_methods_name(laid_out, configure):
+    path = configure(methods={"m3d": {"method": "m3d"}, "other": {"method": "m3d"}})
+    found = laid_out("--set", "m3d.max_iter=3", config=path, methods=None)
+    assert [cell.condenser.max_iter for cell in found] == [3, 3]
+
+
+def test_a_table_of_set_takes_a_label(laid_out, configure):
+    path = configure(methods={"a": {"method": "m3d"}}, set={"a": {"max_iter": 3}})
+    (cell,) = laid_out(config=path, methods=None)
+    assert cell.condenser.max_iter == 3
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("b.max_iter=3", "--set must name a method of this grid or its label, a, all; got 'b'"),
+        ("a.best=3", "--set must name parameters of m3d.*got 'best'"),
+        ("a.ipc=3", "--set must leave ipc"),
+        ("all.ipc=3", "--set must name a condenser's parameters; 'whole' has none"),
+    ],
+)
+def test_a_wrong_set_flag_beside_tables_is_named(flag, said, refused, configure):
+    path = configure(methods={"a": {"method": "m3d"}, "all": {"method": "whole"}})
+    assert re.search(said, refused("--set", flag, config=path, methods=None))
+
+
 @pytest.mark.parametrize("name", ["whole", "m3d-start"])
 def test_every_method_can_be_labelled(name, laid_out, configure):
     path = configure(methods={"mine": {"method": name}})

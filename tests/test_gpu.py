@@ -197,7 +197,7 @@ def test_recorded_steps_of_every_method(cls, digits, monkeypatch):
         model = cls(2, max_iter=31, batch_real=20, precision="float32", device="cuda")
         curves.append(model.set_params(random_state=0).fit(*digits).loss_curve_)
         assert np.isfinite(model.condensed_.X).all()
-    np.testing.assert_allclose(*curves, rtol=0.02)
+    np.testing.assert_allclose(curves[0], curves[1], rtol=0.02)
 
 
 def test_rows_that_are_read_ahead_go_to_the_gpu_of_the_run():

@@ -8,6 +8,7 @@ import numpy as np
 
 from m3d_sklearn._validation import to_numpy
 from m3d_sklearn.layout import row_blocks
+from m3d_sklearn.naming import check_columns
 from m3d_sklearn.row_source import ArraySource, DatasetSource, LazyRows, as_source
 
 if TYPE_CHECKING:
@@ -21,13 +22,8 @@ def held_out(
 ) -> tuple[np.ndarray | LazyRows, np.ndarray]:
     """Test rows in canonical form, and their places in the classes (−1 for unknown ones)."""
     layout = condensed.layout
-    if layout.columns is not None and tuple(getattr(X_test, "columns", layout.columns)) != (
-        layout.columns
-    ):
-        raise ValueError(
-            f"X_test must have the columns of the condensed set, {list(layout.columns)}, in their "
-            f"order; got {list(X_test.columns)}."
-        )
+    columns = getattr(X_test, "columns", None)
+    check_columns(columns, layout.columns, "X_test", "the condensed set")
     X, y = check_held_out(X_test, y_test, layout.sample_shape)
     places = class_places(y, condensed.classes)
     return layout.to_rows(X) if isinstance(X, np.ndarray) else LazyRows(X, layout), places

@@ -118,8 +118,8 @@ class M3DCondenser(MatchingCondenser):
         one of crop, scale and rotate; and none otherwise.
     init : str, estimator, CondensedSet or (X, y), default="auto"
         The start: "mix" (mosaics of real images), "real" (real rows), "noise", a fitted
-        selector or condenser, or rows to go on from. "auto" is "mix" where factor is above
-        1, else "real".
+        selector or condenser, or rows to go on from, in X's columns, range and classes. "auto"
+        is "mix" where factor is above 1, else "real".
     max_iter : int, default="auto"
         Iterations. "auto" is 500 for tables and 150 for small images; for images of 28
         pixels or more 1,000 on a CPU and 3,000 on a GPU; with `max_time` as many as that allows.

@@ -13,6 +13,7 @@ from m3d_sklearn._validation import to_numpy
 from m3d_sklearn.core.networks import NetworkSpec, auto_network, build, embed
 from m3d_sklearn.core.randomness import Stream
 from m3d_sklearn.device_rows import device_rows
+from m3d_sklearn.naming import check_columns
 from m3d_sklearn.plotting._condensed import check_set
 from m3d_sklearn.plotting._style import (
     GREY,
@@ -76,7 +77,7 @@ def plot_embedding(
     Raises
     ------
     ValueError
-        If there is no set, layouts differ, or the class is unknown.
+        If there is no set, layouts or names of columns differ, or the class is unknown.
 
     Examples
     --------
@@ -91,8 +92,10 @@ def plot_embedding(
     'class 2'
     """
     check_matplotlib("plot_embedding")
+    columns = getattr(X, "columns", None)
     X, y = np.asarray(to_numpy(X)), np.asarray(to_numpy(y)).reshape(-1)
     first = _checked(X, y, sets)
+    _check_columns(columns, sets)
     label = first.classes[0] if label is None else label
     clouds = {"real rows": X[y == label]}
     for name, condensed in sets.items():
@@ -135,6 +138,14 @@ def _checked(X: np.ndarray, y: np.ndarray, sets: Mapping[str, CondensedSet]) -> 
     if set(shapes.values()) != {X.shape[1:]}:
         raise ValueError(f"sets must have rows of X's shape, {X.shape[1:]}; got {shapes}.")
     return next(iter(sets.values()))
+
+
+def _check_columns(columns: Any, sets: Mapping[str, CondensedSet]) -> None:
+    """Whether X and all sets that have names of columns have the same, in one order."""
+    owner = "the other sets" if columns is None else "X"
+    for name, condensed in sets.items():
+        check_columns(condensed.layout.columns, columns, f"sets[{name!r}]", owner)
+        columns = condensed.layout.columns if columns is None else columns
 
 
 def _features(

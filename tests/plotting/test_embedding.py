@@ -160,6 +160,23 @@ def test_data_frames_and_tensors():
         np.testing.assert_allclose(drawn[1], expected[1], rtol=1e-6)
 
 
+def test_columns_in_another_order_are_refused():
+    pd = pytest.importorskip("pandas")
+    X, y = iris()
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    turned = frame[list("dcba")]
+    named, plain = Herding(ipc=2).fit(frame, y).condensed_, Herding(ipc=2).fit(X, y).condensed_
+    said = r"sets\['named'\] must have the columns of {} in their order, \['d', 'c', 'b', 'a'\]"
+    with pytest.raises(ValueError, match=said.format("X") + ".* got .'a', 'b', 'c', 'd'"):
+        plot_embedding(turned, y, {"plain": plain, "named": named})
+    other = Herding(ipc=2).fit(turned, y).condensed_
+    with pytest.raises(ValueError, match=said.format("the other sets")):
+        plot_embedding(X, y, {"plain": plain, "other": other, "named": named})
+    assert plt.get_fignums() == []
+    plot_embedding(frame, y, {"plain": plain, "named": named})
+    plot_embedding(X, y, {"named": named})
+
+
 def test_sets_look_different_and_are_named():
     X, y = iris()
     sets = {f"set {i}": Random(ipc=3, random_state=i).fit(X, y).condensed_ for i in range(3)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m3d_sklearn.condensed_set import CondensedSet
-from m3d_sklearn.plotting._style import check_matplotlib
+from m3d_sklearn.plotting._style import check_matplotlib, make_room, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def plot_condensed(
     ----------
     condensed : CondensedSet
     ax : Axes, optional
-        By default a new figure's.
+        By default a new figure's, which has room for the names of classes and columns.
     decoded : bool, default=False
         Whether mosaics are cut up and up-sampled first.
 
@@ -86,16 +86,15 @@ def plot_condensed(
         for column, image in enumerate(images[labels == row]):
             top, left = row * (height + GAP), column * (width + GAP)
             sheet[top : top + height, left : left + width] = image
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        sides = np.array(sheet.shape[1::-1])
-        _, ax = plt.subplots(figsize=np.clip(sides / 40, 1.5, 12), layout="constrained")
+    own = ax is None
+    ax = new_axes(ax, *np.clip(np.array(sheet.shape[1::-1]) / 40, 1.5, 12))
     ax.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     ax.set_yticks(np.arange(len(names)) * (height + GAP) + height / 2, names)
     ax.set_xticks([])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+    if own:
+        make_room(ax)
     return ax
 
 
@@ -104,13 +103,8 @@ def _plot_table(
 ) -> Axes:
     """A row a condensed row, a column a column, in standard deviations from the mean."""
     units = condensed.units.to_units(condensed.rows())
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(
-            figsize=np.clip([2.5 + 0.25 * units.shape[1], 1.5 + 0.2 * len(units)], 3, 12),
-            layout="constrained",
-        )
+    own = ax is None
+    ax = new_axes(ax, *np.clip([2.5 + 0.25 * units.shape[1], 1.5 + 0.2 * len(units)], 3, 12))
     limit = max(1.0, float(np.abs(units).max()))
     image = ax.imshow(units, "RdBu_r", aspect="auto", interpolation="nearest")
     image.set_clim(-limit, limit)
@@ -123,4 +117,6 @@ def _plot_table(
     else:
         ax.set_xlabel("column")
         ax.locator_params(axis="x", integer=True)
+    if own:
+        make_room(ax)
     return ax

@@ -14,6 +14,7 @@ __all__ = [
     "colour_of",
     "faint_grid",
     "line_style",
+    "make_room",
     "new_axes",
 ]
 
@@ -41,6 +42,16 @@ def new_axes(ax: Axes | None, width: float = 6.0, height: float = 4.0) -> Axes:
 
         _, ax = plt.subplots(figsize=(width, height), layout="constrained")
     return ax
+
+
+def make_room(ax: Axes) -> None:
+    """Enlarge a new figure by its tick labels, which else take their room from the picture."""
+    wide = max((label.get_window_extent().width for label in ax.get_yticklabels()), default=0.0)
+    tall = max((label.get_window_extent().height for label in ax.get_xticklabels()), default=0.0)
+    figure: Any = ax.figure
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width + wide / figure.dpi, height + tall / figure.dpi)
+    ax.set_anchor("W")  # in the middle, the labels of a narrow picture mislead the layout
 
 
 def colour_of(place: int) -> str:

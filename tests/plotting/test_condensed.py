@@ -1,4 +1,5 @@
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -127,6 +128,43 @@ def test_rows_are_named_after_their_classes_in_the_middle():
     ax = Herding(ipc=1).fit(X, names[y]).condensed_.plot()
     assert labels(ax.yaxis) == names.tolist()
     assert ax.get_yticks().tolist() == [4, 13, 22]
+
+
+BREEDS = np.array(["English springer", "German short-haired pointer", "Rhodesian ridgeback"])
+
+
+def drawn_whole(ax):
+    """Whether the figure holds all labels, and its layout did not give up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ax.figure.canvas.draw()
+    found = [*ax.get_xticklabels(), *ax.get_yticklabels()]
+    boxes = [label.get_window_extent() for label in found if label.get_text()]
+    return all(box.x0 >= 0 and box.y0 >= 0 for box in boxes)
+
+
+@pytest.mark.parametrize("ipc", [1, 2, 5])
+@pytest.mark.parametrize("side", [8, 32])
+def test_long_names_have_room_beside_the_images(ipc, side):
+    X = np.random.default_rng(0).random((30, side, side))
+    widths = []
+    for names in (BREEDS, np.array(["a", "b", "c"])):
+        ax = Random(ipc, random_state=0).fit(X, names[np.arange(30) % 3]).condensed_.plot()
+        assert drawn_whole(ax)
+        widths.append(ax.get_window_extent().width)
+    assert widths[0] == pytest.approx(widths[1], rel=0.02)
+
+
+def test_long_names_have_room_beside_a_table():
+    pd = pytest.importorskip("pandas")
+    X, y = iris()
+    frame = pd.DataFrame(
+        X[:, :2], columns=["length of the sepals in cm", "width of the sepals in cm"]
+    )
+    ax = Herding(1).fit(frame, BREEDS[y]).condensed_.plot()
+    assert drawn_whole(ax)
+    assert ax.get_window_extent().width > 150
+    assert ax.get_window_extent().height > 150
 
 
 def test_grey_is_grey_and_not_stretched_again():

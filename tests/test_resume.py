@@ -244,7 +244,8 @@ OTHERS = {
     "batch_real": ({"batch_real": 7}, "batch_real (128 there, 7 here)"),
     "learning_rate": ({"learning_rate": 0.1}, "learning_rate (0.03 there, 0.1 here)"),
     "tol": ({"tol": 0.1}, "tol (None there, 0.1 here)"),
-    "random_state": ({"random_state": 1}, "random_state ("),
+    "random_state": ({"random_state": 1}, "random_state (0 there, 1 here)"),
+    "no random_state": ({"random_state": None}, "random_state (0 there, None here)"),
     "network": ({"network": MLP}, "network ('mlp' there, 'MLP' here)"),
     "init": ({"init": "noise"}, "init ('real' there, 'noise' here)"),
     "pool": ({"pool": 2}, "pool (0 there, 2 here)"),
@@ -268,6 +269,33 @@ def test_other_parameters_are_refused_by_name(name, of_iris):
     assert said in str(caught.value)
     assert "X (" not in str(caught.value)
     assert of_iris.read_bytes() == before
+
+
+def test_a_random_state_is_told_as_it_was_given(of_iris, tmp_path):
+    path = tmp_path / "run.ckpt"
+    path.write_bytes(of_iris.read_bytes())
+    told = r"random_state \({} there, {} here\)".format
+    drew = r"a RandomState that drew {}".format
+    with pytest.raises(ValueError, match=told("0", drew(1791095845))):
+        quick(random_state=np.random.RandomState(1), checkpoint=path).fit(*iris())
+    path.unlink()
+    state = np.random.RandomState(1)
+    stopped_at(2, quick(random_state=state, checkpoint=path, checkpoint_every=1), *iris())
+    with pytest.raises(ValueError, match=told(drew(1791095845), drew(r"\d+"))):
+        quick(random_state=state, checkpoint=path).fit(*iris())
+    path.unlink()
+    stopped_at(2, quick(random_state=None, checkpoint=path, checkpoint_every=1), *iris())
+    with pytest.raises(ValueError, match=told("None", "3")):
+        quick(random_state=3, checkpoint=path).fit(*iris())
+
+
+def test_a_checkpoint_of_before_random_states_were_told_still_serves(of_iris, tmp_path):
+    tree = checkpoint.read(of_iris)
+    del tree["words"]
+    checkpoint.write(tmp_path / "run.ckpt", tree)
+    with pytest.raises(ValueError, match=r"random_state \(another there, 1 here\)"):
+        quick(random_state=1, checkpoint=tmp_path / "run.ckpt").fit(*iris())
+    assert_same_fit(quick(checkpoint=tmp_path / "run.ckpt").fit(*iris()), quick().fit(*iris()))
 
 
 @pytest.mark.parametrize(("data", "name"), [(changed, "X ("), (relabelled, "y (")])
@@ -370,6 +398,7 @@ HOSTILE = {
     "a part": (("run",), {}),
     "the run": (("run",), None),
     "the identity": (("identity",), [1]),
+    "the words": (("words",), [1]),
 }
 
 

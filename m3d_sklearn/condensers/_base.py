@@ -166,7 +166,7 @@ class MatchingCondenser(BaseCondenser):
         keeper = self._keeper()
         run = self._prepared(task)
         if isinstance(keeper, Keeper):
-            keeper.open(run.identity(type(self).__name__), environment())
+            keeper.open(run.identity(type(self).__name__), environment(), run.words())
         with watching(*self._watchers(run, keeper.n_iter)) as watch:
             outcome = run(watch, keeper)
         result = run.result(outcome.rows, outcome.losses, outcome.n_iter)

@@ -15,7 +15,7 @@ from m3d_sklearn.layout import fingerprint
 from m3d_sklearn.row_source import fingerprint_of
 from m3d_sklearn.storage import plain
 
-__all__ = ["environment", "identity"]
+__all__ = ["environment", "identity", "words"]
 
 # Parameters that change no bit of the result.
 APART = "cache", "checkpoint", "checkpoint_every", "checkpoint_errors", "verbose"
@@ -52,6 +52,15 @@ def identity(
     if params["random_state"] is not None:
         found["random_state"] = task.stream.host.initial_seed()
     return json.loads(json.dumps(found))
+
+
+def words(params: dict[str, Any], task: Task) -> dict[str, str]:
+    """How errors tell a random_state, which counts by the seed that was drawn from it."""
+    given = params["random_state"]
+    if given is None:
+        return {}
+    drew = f"a RandomState that drew {task.stream.host.initial_seed()}"
+    return {"random_state": str(given) if isinstance(given, int) else drew}
 
 
 def environment() -> dict[str, Any]:

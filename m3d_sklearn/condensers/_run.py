@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from m3d_sklearn.base import Result, Task
-from m3d_sklearn.condensers._identity import identity
+from m3d_sklearn.condensers._identity import identity, words
 from m3d_sklearn.core import formation
 from m3d_sklearn.core.distributed import Share
 from m3d_sklearn.core.keeper import Unkept
@@ -76,6 +76,10 @@ class Run:
     def identity(self, method: str) -> dict[str, Any]:
         """What a checkpoint must have been written by."""
         return identity(method, self.params, self.task, self.network, self.given)
+
+    def words(self) -> dict[str, str]:
+        """What errors say of the identity's values that the caller has not seen."""
+        return words(self.params, self.task)
 
     def result(self, rows: Tensor, losses: list[float], n_iter: int) -> Result:
         """What rows in units come to, at the end or on the way."""

@@ -119,7 +119,12 @@ class Keeper(Unkept):
         self.pending: tuple[int, FrameType | None] | None = None
         self.handlers: dict[int, Any] = {}
 
-    def open(self, identity: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+    def open(
+        self,
+        identity: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        words: Mapping[str, str] | None = None,
+    ) -> None:
         """Say what is run, and compare it with what the checkpoint is of.
 
         Parameters
@@ -128,6 +133,8 @@ class Keeper(Unkept):
             All that the result depends on.
         environment : mapping, likewise
             What the last bits depend on: a UserWarning tells where it differs.
+        words : mapping of names to str, optional
+            What an error says of a value of the identity that the caller has not seen.
 
         Raises
         ------
@@ -143,10 +150,12 @@ class Keeper(Unkept):
                 "file for all of them."
             )
         self.about = {"identity": dict(identity), "environment": dict(environment)}
+        self.words = dict(words or {})
         if self.saved is None:
             return
         try:
-            other, changed = (_differences(self.saved[k], self.about[k]) for k in self.about)
+            told = dict(self.saved.get("words", {})), self.words  # earlier versions kept none
+            other, changed = (_differences(self.saved[k], self.about[k], *told) for k in self.about)
             self.n_iter = whole_number(_done(self.saved), UNLIMITED, "n_iter")
             self.finished = self.saved["finished"] is True
         except MISFIT as error:
@@ -206,7 +215,8 @@ class Keeper(Unkept):
         failure = None
         if self.ranks.rank == 0:
             try:
-                checkpoint.write(self.path, self.about | {"finished": finished, "run": run})
+                about = self.about | {"words": self.words}
+                checkpoint.write(self.path, about | {"finished": finished, "run": run})
             except OSError as error:
                 failure = error
             except (TypeError, ValueError) as error:
@@ -283,14 +293,23 @@ def _done(saved: Any) -> Any:
         return None
 
 
-def _differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def _differences(
+    saved: Mapping[str, Any],
+    given: Mapping[str, Any],
+    saved_words: Mapping[str, str],
+    words: Mapping[str, str],
+) -> list[str]:
+    unsaid = dict.fromkeys((*saved_words, *words), "another")
+    there, here = unsaid | dict(saved_words), unsaid | dict(words)
     return [
-        f"{name} ({_shown(saved.get(name))} there, {_shown(given.get(name))} here)"
+        f"{name} ({_told(name, saved, there)} there, {_told(name, given, here)} here)"
         for name in dict.fromkeys([*given, *saved])
         if saved.get(name) != given.get(name)
     ]
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
+def _told(name: str, values: Mapping[str, Any], words: Mapping[str, str]) -> str:
+    """A value, or the words for it, shortened."""
+    value = values.get(name)
+    text = repr(value) if value is None or name not in words else str(words[name])
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -22,6 +22,7 @@ from sklearn.utils.validation import assert_all_finite, validate_data
 from m3d_sklearn.labels import check_labels
 from m3d_sklearn.layout import Layout, Target, Units
 from m3d_sklearn.layout_choice import choose_layout
+from m3d_sklearn.naming import check_numbers, column_names
 from m3d_sklearn.row_source import ArraySource, DatasetSource, LazyRows, as_source, measure
 
 try:
@@ -125,7 +126,7 @@ def check_training_data(
             "y is None."
         )
     check_labels(y)
-    columns = _columns(X)
+    columns = column_names(X)
     if rows is not None or _ndim(X) > 2:
         X = _check_images(probe, X, y, reset=True) if rows is None else source
         check_consistent_length(np.empty((X.shape[0], 0)), y)
@@ -158,14 +159,15 @@ def check_training_data(
 
 def _check_table(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:
     """scikit-learn's check of a table and its labels, which lets dates through as numbers."""
+    check_numbers(X)
     dtypes = list(getattr(X, "dtypes", [getattr(X, "dtype", None)]))  # of columns, or the one
     times = [dtype for dtype in dtypes if getattr(dtype, "kind", "") in ("m", "M")]
     if times:
         raise ValueError(f"X must hold real numbers; got dtype {times[0]}.")
     checked = validate_data(estimator, X, *y, dtype="numeric", **how)
     found = checked[0] if y else checked
-    if found.dtype.kind not in "biuf":  # a frame's categories of text
-        raise ValueError(f"X must hold real numbers; got dtype {found.dtype} of mixed columns.")
+    if found.dtype.kind not in "biuf":  # text in a frame of another library than pandas
+        raise ValueError(f"X must hold real numbers; got dtype {found.dtype}.")
     return checked
 
 
@@ -344,13 +346,6 @@ def _ndim(X: Any) -> int:
         return np.asarray(X).ndim
     except ValueError as error:
         raise ValueError(f"X must be an array whose rows have one shape; got {error}.") from error
-
-
-def _columns(X: Any) -> tuple[Any, ...] | None:
-    """Column names where X is a pandas DataFrame."""
-    if type(X).__module__.partition(".")[0] == "pandas" and hasattr(X, "columns"):
-        return tuple(X.columns)
-    return None
 
 
 def _target(y: Any) -> Target:

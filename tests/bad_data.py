@@ -35,6 +35,13 @@ def frame(row: int, value: Any) -> pd.DataFrame:
     return found.convert_dtypes()
 
 
+class Foreign:
+    """Stands for a frame of text of another library than pandas."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return TABLE.astype(str).astype(object)
+
+
 def named(*names: Any) -> pd.DataFrame:
     return pd.DataFrame(TABLE, columns=list(names))
 
@@ -125,8 +132,13 @@ DATA: dict[str, tuple[Any, Any, str]] = {
     ),
     "missing values in a frame": (frame(1, pd.NA), LABELS, r"X contains NaN"),
     "text in a frame": (frame(1, "x"), LABELS, r"could not convert string to float: 'x'"),
-    "categories of text": (categories(), LABELS, r"X must hold real numbers; got dtype object"),
-    "dates in a frame": (named(*"abcd").assign(a=DAY), LABELS, r"X must hold real .*datetime64"),
+    "categories of text": (
+        categories(),
+        LABELS,
+        r"X must hold .*; got the columns 'a' of category",
+    ),
+    "text in a frame of others": (Foreign(), LABELS, r"X must hold real numbers; got dtype object"),
+    "dates in a frame": (named(*"abcd").assign(a=DAY), LABELS, r"X must hold .* 'a' of datetime64"),
     "days in a frame": (named(*"abcd").assign(a=DAY.tz_localize("UTC")), LABELS, r"X must .*UTC"),
     "names of two types": (named("a", 1, "c", 2), LABELS, r"all input features have string names"),
     "a sparse tensor": (torch.from_numpy(TABLE).to_sparse(), LABELS, r"must be dense.*sparse_coo"),

@@ -222,6 +222,8 @@ class CondensedSet:
         ValueError
             If labels, their categories, or names of columns or y are neither numbers nor
             strings: they would come back as something else.
+        FileNotFoundError
+            If the folder does not exist.
         """
         return storage.save(self, path)
 
@@ -230,6 +232,11 @@ class CondensedSet:
         """Read what :meth:`save` wrote; nothing in the file is executed.
 
         Sizes are checked before memory is taken, so a file from anybody may be tried.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where nothing lies there, ``.npz`` is added to it.
 
         Raises
         ------

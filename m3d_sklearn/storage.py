@@ -52,6 +52,10 @@ def save(condensed: CondensedSet, path: str | Path) -> Path:
     """Write a set; see :meth:`CondensedSet.save`."""
     _check_described(condensed)
     path = with_suffix(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"path must be in a folder that exists; got {path}, and {path.parent} is none."
+        )
     about = {
         "format": FORMAT,
         "made by": "m3d_sklearn.CondensedSet",
@@ -94,7 +98,10 @@ def with_suffix(path: str | Path) -> Path:
 
 def load(cls: type[CondensedSet], path: str | Path) -> CondensedSet:
     """Read a set; see :meth:`CondensedSet.load`."""
-    if Path(path).is_file() and not zipfile.is_zipfile(path):
+    path = Path(path)
+    if not path.exists() and with_suffix(path).is_file():
+        path = with_suffix(path)
+    if path.is_file() and not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not a condensed set: it is no .npz file.")
     try:
         arrays = read_arrays(path, ARRAYS)
@@ -102,6 +109,10 @@ def load(cls: type[CondensedSet], path: str | Path) -> CondensedSet:
         known = about["format"]
     except FileNotFoundError:
         raise
+    except KeyError as error:
+        raise ValueError(
+            f"{path} is not a condensed set: CondensedSet.save did not write it."
+        ) from error
     except DAMAGE as error:
         said = str(error).rstrip(".")
         raise ValueError(f"{path} is not a condensed set: {said}.") from error

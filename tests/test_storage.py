@@ -259,6 +259,29 @@ def test_the_suffix_is_added_where_it_is_missing(tmp_path, example):
     assert_same(CondensedSet.load(str(tmp_path / "v1.2.npz")), example)
 
 
+def test_a_name_without_the_suffix_is_found_under_both(tmp_path, example):
+    example.save(tmp_path / "one")
+    assert_same(CondensedSet.load(tmp_path / "one"), example)
+    (tmp_path / "one.npz").rename(tmp_path / "two")
+    assert_same(CondensedSet.load(tmp_path / "two"), example)
+    np.savez(tmp_path / "two.npz", X=np.zeros(3))
+    assert_same(CondensedSet.load(tmp_path / "two"), example)  # what is there goes first
+    with pytest.raises(FileNotFoundError, match=r"three'$"):
+        CondensedSet.load(tmp_path / "three")
+
+
+def test_a_folder_that_is_missing_is_named_and_not_made(tmp_path, example):
+    for folder in (tmp_path / "missing", tmp_path / "file"):
+        (tmp_path / "file").touch()
+        with pytest.raises(FileNotFoundError) as caught:
+            example.save(folder / "foo.npz")
+        said = (
+            f"path must be in a folder that exists; got {folder / 'foo.npz'}, and {folder} is none."
+        )
+        assert str(caught.value) == said
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_the_file_describes_itself_without_this_library(tmp_path, example):
     path = example.save(tmp_path / "set.npz")
     with np.load(path, allow_pickle=False) as file:
@@ -326,7 +349,9 @@ def test_a_single_array_is_refused(tmp_path):
 
 def test_somebody_elses_npz_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", X=np.zeros((2, 3)), y=np.arange(2))
-    refused(tmp_path / "other.npz")
+    refused(
+        tmp_path / "other.npz", r"is not a condensed set: CondensedSet\.save did not write it\.$"
+    )
 
 
 class Malicious:

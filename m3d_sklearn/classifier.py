@@ -275,6 +275,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         """Probabilities of the classes, (n, n_classes)."""
         return torch.softmax(torch.from_numpy(self._logits(X)), 1).numpy()
 
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of the probabilities, (n, n_classes); finite where those round to 0."""
+        return torch.log_softmax(torch.from_numpy(self._logits(X)), 1).numpy()
+
     def predict(self, X: Any) -> np.ndarray:
         """Labels, (n,)."""
         places = self._logits(X).argmax(1)

@@ -63,7 +63,8 @@ class CondensedClassifier(
     Parameters
     ----------
     condenser : condenser or selector, default=None
-        Cloned before use. None is ``M3DCondenser()``.
+        Cloned before use. None is ``M3DCondenser()``. A nested parameter, such as
+        ``condenser__ipc``, needs a condenser that is given, and so with the estimator.
     estimator : classifier, default=None
         Cloned before use. Images are flattened for it unless it takes them as they are.
         None is ``NetworkClassifier()``. One whose ``fit`` takes `soft_labels`, as that
@@ -179,6 +180,14 @@ class CondensedClassifier(
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities, where the estimator gives them."""
         return self._call("predict_proba", X)
+
+    @_final_has("predict_proba")
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of the probabilities, where the estimator gives those."""
+        check_is_fitted(self)
+        if hasattr(self.estimator_, "predict_log_proba"):
+            return self._call("predict_log_proba", X)
+        return np.log(self.predict_proba(X))
 
     @_final_has("decision_function")
     def decision_function(self, X: Any) -> np.ndarray:

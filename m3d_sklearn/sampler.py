@@ -27,7 +27,8 @@ class CondensedSampler(MetaEstimatorMixin, BaseEstimator):
     Parameters
     ----------
     condenser : condenser or selector, default=None
-        Cloned before use. None is ``M3DCondenser()``.
+        Cloned before use. None is ``M3DCondenser()``. A nested parameter, such as
+        ``condenser__ipc``, needs a condenser that is given.
     random_state : int, RandomState or None, default=None
         Seeds the condenser where its own ``random_state`` is None.
 

@@ -97,7 +97,13 @@ def test_bad_parameter_of_evaluate(parameter, value, words, data):
 @every_estimator
 def test_nothing_works_before_fit(cls):
     estimator = small(cls)
-    for method in ("transform", "predict", "predict_proba", "decision_function"):
+    for method in (
+        "transform",
+        "predict",
+        "predict_proba",
+        "predict_log_proba",
+        "decision_function",
+    ):
         if hasattr(estimator, method):
             with pytest.raises(NotFittedError, match=cls.__name__):
                 getattr(estimator, method)(TABLE)
@@ -114,7 +120,13 @@ def test_rows_unlike_those_of_fit(cls, other):
     X, new, words = OTHERS[other]
     estimator = small(cls).fit(X, LABELS if X is TABLE else DIGITS)
     before = joblib.hash(vars(estimator))
-    for method in ("transform", "predict", "predict_proba", "decision_function"):
+    for method in (
+        "transform",
+        "predict",
+        "predict_proba",
+        "predict_log_proba",
+        "decision_function",
+    ):
         if hasattr(estimator, method):
             with pytest.raises(REFUSALS, match=words):
                 getattr(estimator, method)(new)

@@ -116,6 +116,16 @@ def test_probabilities_decisions_and_labels_agree():
     np.testing.assert_array_equal(classifier.predict(X), names[logits.argmax(1)])
 
 
+def test_logarithms_of_probabilities_stay_finite():
+    X, y = load_iris(return_X_y=True)
+    classifier = quick("auto", max_iter=20).fit(X, y)
+    expected = np.log(classifier.predict_proba(X))
+    np.testing.assert_allclose(classifier.predict_log_proba(X), expected, rtol=1e-9)
+    far = classifier.predict_log_proba(X * 1e4)
+    assert np.isfinite(far).all()
+    assert far.min() < -1000
+
+
 def test_two_classes_have_one_decision_value():
     X, y = load_breast_cancer(return_X_y=True)
     classifier = quick("auto").fit(X, y)

@@ -374,6 +374,29 @@ def test_has_the_methods_of_its_estimator_and_no_other(estimator, proba, decisio
             np.testing.assert_array_equal(getattr(classifier, method)(X), expected)
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LogisticRegression(),
+        KNeighborsClassifier(5),
+        LinearSVC(),
+        NetworkClassifier(max_iter=2),
+        None,
+    ],
+    ids=str,
+)
+def test_logarithms_of_probabilities_are_there_where_probabilities_are(estimator):
+    X, y = iris()
+    classifier = CondensedClassifier(Herding(ipc=5), estimator)
+    assert hasattr(classifier, "predict_log_proba") == hasattr(classifier, "predict_proba")
+    if estimator is None or not hasattr(classifier, "predict_proba"):
+        return
+    classifier.fit(X, y)
+    with np.errstate(divide="ignore"):
+        expected = np.log(classifier.predict_proba(X))
+        np.testing.assert_allclose(classifier.predict_log_proba(X), expected, rtol=1e-9)
+
+
 def test_a_missing_method_is_named():
     X, y = iris()
     classifier = CondensedClassifier(Herding(), LinearSVC()).fit(X, y)

@@ -15,7 +15,7 @@ __all__ = ["clamp_ipc", "resolve_ipc"]
 
 
 def resolve_ipc(
-    ipc: int | Mapping[Any, int] | Callable[[np.ndarray], Mapping[Any, int]],
+    ipc: int | Mapping[Any, int] | Callable[[np.ndarray], Any],
     data: TrainingData,
 ) -> np.ndarray:
     """Stored rows of each class, in the order of ``data.classes``.
@@ -27,12 +27,7 @@ def resolve_ipc(
     """
     names = data.classes.tolist()
     if callable(ipc):
-        ipc = ipc(data.classes[data.labels])
-        if not isinstance(ipc, Mapping):
-            raise ValueError(
-                "ipc as a callable must give a dict of class to count; it gave "
-                f"{type(ipc).__name__}."
-            )
+        ipc = _as_dict(ipc(data.classes[data.labels]))
     if isinstance(ipc, Mapping):
         if set(ipc) != set(names):
             raise ValueError(
@@ -44,6 +39,17 @@ def resolve_ipc(
     if not all(isinstance(c, Integral) and c >= 1 for c in counts):
         raise ValueError(f"ipc must hold whole numbers of 1 or more; got {ipc!r}.")
     return np.array(counts, dtype=np.int64)
+
+
+def _as_dict(counts: Any) -> dict[Any, Any]:
+    """What a callable gave, of any kind that makes a dict, such as a Series."""
+    try:
+        return dict(counts)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "ipc as a callable must give a dict of class to count, or a Series; it gave "
+            f"{type(counts).__name__}."
+        ) from error
 
 
 def clamp_ipc(ipc: np.ndarray, data: TrainingData, owner: str, rows: str = "rows") -> np.ndarray:

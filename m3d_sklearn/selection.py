@@ -71,7 +71,7 @@ class Random(_Selector):
     ----------
     ipc : int, dict or callable, default=10
         Rows of each class: a number, a dict naming every class, or a callable from y to
-        such a dict. A smaller class gives all it has, with a UserWarning.
+        such a dict or Series. A smaller class gives all it has, with a UserWarning.
     image_shape : tuple of int, default=None
         Shape that each flat row of X stands for.
     channel_axis : {"auto", 1, -1, 3, None}, default="auto"
@@ -236,7 +236,7 @@ class Herding(_FeatureSelector):
     ----------
     ipc : int, dict or callable, default=10
         Rows of each class: a number, a dict naming every class, or a callable from y to
-        such a dict. A smaller class gives all it has, with a UserWarning.
+        such a dict or Series. A smaller class gives all it has, with a UserWarning.
     features : str or callable, default="pixels"
         What distances are measured in. "pixels": X itself, images in [0, 1], columns
         standardised. A network's name ("auto", "convnet", "mlp", "resnet10", "resnet18",
@@ -318,7 +318,7 @@ class KCenter(_FeatureSelector):
     ----------
     ipc : int, dict or callable, default=10
         Rows of each class: a number, a dict naming every class, or a callable from y to
-        such a dict. A smaller class gives all it has, with a UserWarning.
+        such a dict or Series. A smaller class gives all it has, with a UserWarning.
     features : str or callable, default="pixels"
         What distances are measured in. "pixels": X itself, images in [0, 1], columns
         standardised. A network's name ("auto", "convnet", "mlp", "resnet10", "resnet18",

@@ -107,6 +107,7 @@ ROWS: list[Bad] = [
     ("ipc", {0: 1, 1: 0, 2: 1}, r"whole numbers of 1 or more; got \{0: 1, 1: 0, 2: 1\}"),
     ("ipc", {0: 1, 1: 1.5, 2: 1}, r"whole numbers of 1 or more; got \{.*1.5"),
     ("ipc", lambda y: [1, 1, 1], "callable must give a dict.*list"),
+    ("ipc", lambda y: 3, "callable must give a dict.*int"),
     ("ipc", lambda y: {0: 1}, r"\[0, 1, 2\].*got \[0\]"),
     ("ipc", lambda y: dict.fromkeys(range(3), "one"), "whole numbers of 1 or more; got .*'one'"),
 ]

@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from common import CONDENSERS, digits, iris, name_of, small
 
@@ -22,8 +23,10 @@ every_selector = pytest.mark.parametrize("cls", [Random, Herding, KCenter], ids=
         (np.int64(1), {"a": 1, "b": 1, "c": 1}),
         ({"c": 3, "a": 1, "b": 2}, {"a": 1, "b": 2, "c": 3}),
         (lambda y: {k: n // 10 for k, n in Counter(y.tolist()).items()}, {"a": 1, "b": 2, "c": 3}),
+        (lambda y: pd.Series(y).value_counts() // 10, {"a": 1, "b": 2, "c": 3}),
+        (lambda y: [("a", 1), ("b", 2), ("c", 3)], {"a": 1, "b": 2, "c": 3}),
     ],
-    ids=["int", "numpy", "dict", "callable"],
+    ids=["int", "numpy", "dict", "callable", "callable to a Series", "to pairs"],
 )
 @every_condenser
 def test_ipc_is_resolved_class_by_class(cls, ipc, expected):

@@ -46,7 +46,7 @@ class DMCondenser(MatchingCondenser):
     ----------
     ipc : int, dict or callable, default=10
         Stored rows of each class: a number for all, a dict naming every class, or a
-        callable from y to such a dict. A class with fewer rows starts with repeats.
+        callable from y to such a dict or Series. A class with fewer rows starts with repeats.
     image_shape : tuple of int, default=None
         Shape that each flat row of X stands for, such as (28, 28) or (32, 32, 3). Without
         it 2-D X is a table.

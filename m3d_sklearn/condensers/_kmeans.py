@@ -32,7 +32,7 @@ class KMeansCenters(BaseCondenser):
     ----------
     ipc : int, dict or callable, default=10
         Centres of each class: a number, a dict naming every class, or a callable from y to
-        such a dict. A class with fewer distinct rows gives all of those, with a
+        such a dict or Series. A class with fewer distinct rows gives all of those, with a
         UserWarning.
     n_init : int, default=3
         Runs of k-means for each class, of which the one with the least inertia counts.

@@ -118,7 +118,7 @@ class Random(_Selector):
 
     def __init__(
         self,
-        ipc: int | Mapping[Any, int] | Callable[[np.ndarray], Mapping[Any, int]] = 10,
+        ipc: int | Mapping[Any, int] | Callable[[np.ndarray], Any] = 10,
         *,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: str | int | None = "auto",
@@ -147,7 +147,7 @@ class _FeatureSelector(_Selector):
 
     def __init__(
         self,
-        ipc: int | Mapping[Any, int] | Callable[[np.ndarray], Mapping[Any, int]] = 10,
+        ipc: int | Mapping[Any, int] | Callable[[np.ndarray], Any] = 10,
         *,
         features: str | Callable[[Any], Any] = "pixels",
         feature_epochs: str | int = "auto",

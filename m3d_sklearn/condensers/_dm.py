@@ -166,7 +166,7 @@ class DMCondenser(MatchingCondenser):
 
     def __init__(
         self,
-        ipc: int | Mapping[Any, int] | Callable[[np.ndarray], Mapping[Any, int]] = 10,
+        ipc: int | Mapping[Any, int] | Callable[[np.ndarray], Any] = 10,
         *,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: str | int | None = "auto",

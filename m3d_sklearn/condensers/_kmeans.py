@@ -101,7 +101,7 @@ class KMeansCenters(BaseCondenser):
 
     def __init__(
         self,
-        ipc: int | Mapping[Any, int] | Callable[[np.ndarray], Mapping[Any, int]] = 10,
+        ipc: int | Mapping[Any, int] | Callable[[np.ndarray], Any] = 10,
         *,
         n_init: int = 3,
         max_iter: int = 300,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from m3d_sklearn.benchmark.plan import plan
 from m3d_sklearn.benchmark.running import TAKEN, run_cell
 from m3d_sklearn.benchmark.standing import Standing
 from m3d_sklearn.benchmark.store import FAILED, ResultsFolder, rows
+from m3d_sklearn.benchmark.terminated import workers_end_too
 from m3d_sklearn.core.devices import accelerators
 from m3d_sklearn.datasets import Dataset
 
@@ -264,13 +266,15 @@ class Grid:
                     for number, cell in enumerate(missing)
                 )
                 taken = []
-                for number, outcome in Parallel(shares.n_jobs, return_as="generator_unordered")(
-                    tasks
-                ):
-                    if outcome == TAKEN:
-                        taken.append(number)
-                    else:
-                        bar.update()
+                outcomes = Parallel(shares.n_jobs, return_as="generator_unordered")(tasks)
+                # Alone, a fit writes its checkpoint before it lets the signal through.
+                several = shares.side_by_side > 1
+                with workers_end_too() if several else nullcontext(), closing(outcomes):
+                    for number, outcome in outcomes:
+                        if outcome == TAKEN:
+                            taken.append(number)
+                        else:
+                            bar.update()
                 missing = [missing[number] for number in sorted(taken)]
 
     @staticmethod

@@ -126,8 +126,10 @@ def result(estimator: Any, X: Any) -> np.ndarray:
 
 def answers(estimator: Any, X: Any) -> list[np.ndarray]:
     """Everything that a fitted estimator says of X."""
-    methods = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
+    methods = ("predict", "predict_proba", "decision_function", "transform")
     given = [np.asarray(getattr(estimator, m)(X)) for m in methods if hasattr(estimator, m)]
+    if hasattr(estimator, "predict_log_proba"):
+        given.append(np.exp(estimator.predict_log_proba(X)))  # a logarithm of 0 is right, and −∞
     return [*given, result(estimator, X)]
 
 

@@ -268,7 +268,7 @@ class Grid:
                 taken = []
                 outcomes = Parallel(shares.n_jobs, return_as="generator_unordered")(tasks)
                 # Alone, a fit writes its checkpoint before it lets the signal through.
-                several = shares.side_by_side > 1
+                several = joblib.effective_n_jobs(shares.n_jobs) > 1  # a last cell has a worker, too
                 with workers_end_too() if several else nullcontext(), closing(outcomes):
                     for number, outcome in outcomes:
                         if outcome == TAKEN:

@@ -13,8 +13,8 @@ from grids import Told, lines, quick
 from m3d_sklearn.benchmark.terminated import Terminated, workers_end_too
 
 
-def run_held(log, hold):
-    quick(Told(log=log, hold=hold), ipc=(1, 2), n_jobs=2)
+def run_held(log, hold, cells):
+    quick(Told(log=log, hold=hold), ipc=range(1, cells + 1), n_jobs=2)
 
 
 def alive(process):
@@ -33,16 +33,17 @@ def until(condition, seconds=60):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_sigterm_ends_the_workers_and_then_the_process(tmp_path):
+@pytest.mark.parametrize("cells", [1, 2])
+def test_sigterm_ends_the_workers_and_then_the_process(cells, tmp_path):
     log, hold = tmp_path / "log", tmp_path / "hold"
     for ipc in (1, 2):
         Path(f"{hold}-{ipc}-0").touch()
     process = multiprocessing.get_context("spawn").Process(
-        target=run_held, args=(str(log), str(hold))
+        target=run_held, args=(str(log), str(hold), cells)
     )
     process.start()
     try:
-        until(lambda: len(lines(log, "begin")) == 2)
+        until(lambda: len(lines(log, "begin")) == cells)
         workers = [worker for _, _, worker, _ in lines(log, "begin")]
         assert all(map(alive, workers))
         os.kill(process.pid, signal.SIGTERM)

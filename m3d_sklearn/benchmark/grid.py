@@ -267,8 +267,9 @@ class Grid:
                 )
                 taken = []
                 outcomes = Parallel(shares.n_jobs, return_as="generator_unordered")(tasks)
-                # Alone, a fit writes its checkpoint before it lets the signal through.
-                several = joblib.effective_n_jobs(shares.n_jobs) > 1  # a last cell has a worker, too
+                # In this process a fit writes its checkpoint before it lets the signal through;
+                # of several jobs even a single cell has a worker.
+                several = joblib.effective_n_jobs(shares.n_jobs) > 1
                 with workers_end_too() if several else nullcontext(), closing(outcomes):
                     for number, outcome in outcomes:
                         if outcome == TAKEN:
